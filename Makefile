@@ -1,0 +1,72 @@
+# event_store, built with PGXS:
+#	make, make install, make installcheck    with the server that PG_CONFIG names
+# and without touching anything outside this directory (see test/lib.sh; PG_CONFIG or PG_MAJOR choose the server):
+#	make demo, make test, make bench, make soak
+
+EXTENSION = event_store
+MODULE_big = event_store
+SQL_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(here)event_store.control)
+
+# pgxs.mk sets srcdir too late for the lists below
+here := $(dir $(firstword $(MAKEFILE_LIST)))
+OBJS = $(patsubst $(here)%.c,%.o,$(sort $(wildcard $(here)src/*.c $(here)src/*/*.c)))
+HEADER_FILES = $(wildcard $(here)src/*.h $(here)src/*/*.h)
+PG_CPPFLAGS = -I$(srcdir)/src
+
+# The install script is joined from its parts, in the order of their names.
+PARTS = $(sort $(wildcard $(here)sql/event_store/*.sql))
+INSTALL_SQL = sql/event_store--$(SQL_VERSION).sql
+DATA_built = $(INSTALL_SQL)
+DATA = $(patsubst $(here)%,%,$(wildcard $(here)sql/event_store--*--*.sql))
+
+# Order matters: store makes what the later ones use.
+REGRESS = store append read stream order errors
+ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(here)test/isolation/specs/*.spec)))
+
+# installcheck makes its own server, for the library must be preloaded; whoever has one that does passes REGRESS_OPTS= and ISOLATION_OPTS
+REGRESS_OPTS = --temp-instance=build/regress --temp-config=$(srcdir)/test/server.conf --inputdir=$(srcdir)
+ISOLATION_OPTS = --temp-instance=build/isolation --temp-config=$(srcdir)/test/server.conf --inputdir=$(srcdir)/test/isolation \
+	--load-extension=event_store
+EXTRA_CLEAN = $(INSTALL_SQL) build
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+ifneq ($(wildcard $(PGXS)),)
+# for a build outside the source directory
+$(shell mkdir -p sql $(sort $(dir $(OBJS))))
+include $(PGXS)
+else
+all install installcheck:
+	@echo "$(PG_CONFIG) --pgxs leads to no file: install the server's development files or set PG_CONFIG" >&2; exit 1
+clean:
+	rm -rf build
+endif
+
+# The servers' build does not track headers. Those here are small: any of them that changes rebuilds all.
+$(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
+
+# The directory is named so that a part added or removed counts too.
+$(INSTALL_SQL): $(PARTS) $(here)sql/event_store
+	cat $(PARTS) >$@.tmp
+	mv $@.tmp $@
+
+export SHARED ?= ../shared
+
+test:
+	@bash $(here)test/run.sh
+
+demo bench:
+	@bash $(here)test/$@/run.sh
+
+soak:
+	@bash $(here)test/soak/run.sh
+
+# for the scripts
+list-regress:
+	@echo $(REGRESS)
+
+list-isolation:
+	@echo $(ISOLATION)
+
+.PHONY: test demo bench soak list-regress list-isolation

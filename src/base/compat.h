@@ -1,0 +1,102 @@
+/*
+ * compat.h
+ *		The differences between the server versions we build on.
+ *
+ * This is the only file that looks at PG_VERSION_NUM.  Each entry says which
+ * release changed what; the rest of the code is written for the newest form.
+ */
+#ifndef ES_COMPAT_H
+#define ES_COMPAT_H
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_class.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "event_store needs PostgreSQL 15 or newer"
+#endif
+
+/* 16 declares _PG_init in fmgr.h. */
+#if PG_VERSION_NUM < 160000
+extern PGDLLEXPORT void _PG_init(void);
+#endif
+
+/* 18 lets a module tell its name and version. */
+#if PG_VERSION_NUM >= 180000
+#define ES_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "event_store", .version = ES_VERSION)
+#else
+#define ES_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* 17 replaced MyProc->pgprocno by MyProcNumber. */
+#if PG_VERSION_NUM >= 170000
+#define ES_MY_PROC_NUMBER ((int) MyProcNumber)
+#else
+#define ES_MY_PROC_NUMBER ((int) MyProc->pgprocno)
+#endif
+
+/* 17 gave LockHeldByMe a third argument. */
+static inline bool
+es_lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(tag, mode, false);
+#else
+	return LockHeldByMe(tag, mode);
+#endif
+}
+
+/* 16 folded the ownership checks into one. */
+static inline bool
+es_owns_relation(Oid relid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, role);
+#else
+	return pg_class_ownercheck(relid, role);
+#endif
+}
+
+/* 18 added instrumentation to index_beginscan. */
+static inline IndexScanDesc
+es_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* 16 changed the last argument of simple_table_tuple_update. */
+static inline void
+es_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes;
+#else
+	bool		update_indexes;
+#endif
+
+	simple_table_tuple_update(rel, tid, slot, SnapshotSelf, &update_indexes);
+}
+
+/* 17 lets an extension name its wait events; before, all read "Extension". */
+static inline uint32
+es_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+#endif							/* ES_COMPAT_H */

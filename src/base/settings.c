@@ -1,0 +1,78 @@
+/*
+ * settings.c
+ *		All settings (GUCs) of the extension, in alphabetical order.
+ *
+ * Limits that protect the server may be changed by superusers and roles with
+ * the SET privilege only; what sizes shared memory needs a restart.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "base/settings.h"
+
+int			es_mark_interval;
+int			es_max_batch_events;
+int			es_max_event_size;
+int			es_max_json_depth;
+int			es_max_name_length;
+int			es_max_stores;
+int			es_max_stream_locks;
+int			es_stream_cache_size;
+
+void
+EsSettingsInit(void)
+{
+	DefineCustomIntVariable("event_store.mark_interval",
+							"Shortest time between two moves of a store's durable mark.",
+							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",
+							&es_mark_interval,
+							20, 1, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_batch_events",
+							"Most events that one append takes.",
+							NULL,
+							&es_max_batch_events,
+							100000, 1, 10000000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_event_size",
+							"Largest size of one event: type, data and metadata together, as stored before compression.",
+							NULL,
+							&es_max_event_size,
+							1024, 1, 256 * 1024,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_json_depth",
+							"Deepest nesting of objects and arrays in data and metadata.",
+							NULL,
+							&es_max_json_depth,
+							100, 1, 5000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_name_length",
+							"Longest name of a stream or an event type, in bytes.",
+							NULL,
+							&es_max_name_length,
+							512, 16, 2000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_stores",
+							"Stores that can be in use at once, over all databases.",
+							"Shared memory is reserved for each; stores not in use need none.",
+							&es_max_stores,
+							10000, 8, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_stream_locks",
+							"Streams that a transaction locks one by one before it locks the whole store for appends.",
+							NULL,
+							&es_max_stream_locks,
+							1000, 1, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.stream_cache_size",
+							"Streams of a store that a session remembers by name.",
+							NULL,
+							&es_stream_cache_size,
+							10000, 16, 10000000,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("event_store");
+}

@@ -1,0 +1,29 @@
+/*
+ * shmem.h
+ *		Shared memory: who has how much, and the locks over it.
+ */
+#ifndef ES_SHMEM_H
+#define ES_SHMEM_H
+
+#include "storage/lwlock.h"
+
+typedef enum EsLWLock
+{
+	ES_LWLOCK_STORES,			/* which store has which slot (log/horizon) */
+	ES_LWLOCK_WORKERS,			/* the workers of the databases (runtime) */
+	ES_LWLOCK_COUNT
+} EsLWLock;
+
+/* A part of shared memory that a module owns. */
+typedef struct EsShmemPart
+{
+	Size		(*size) (void); /* of all that attach makes */
+	void		(*attach) (void);	/* ShmemInitStruct and ShmemInitHash */
+} EsShmemPart;
+
+extern void es_shmem_register(const EsShmemPart *part);
+extern LWLock *es_lwlock(EsLWLock which);
+
+extern void EsShmemInit(void);
+
+#endif							/* ES_SHMEM_H */

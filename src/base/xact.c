@@ -1,0 +1,61 @@
+/*
+ * xact.c
+ *		The one place that registers transaction callbacks.
+ *
+ * Modules register their hooks from XxxInit(); they run in the order of
+ * registration.  Why the COMMIT event is the right place to release what holds
+ * readers back, and what may be done there, is argued in doc/ordering.md.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+
+#include "base/xact.h"
+
+#define MAX_HOOKS	8
+
+static const EsXactHook *hooks[MAX_HOOKS];
+static int	nhooks = 0;
+
+/* Add a hook; only while _PG_init runs.  hook must live as long as the process. */
+void
+es_xact_register(const EsXactHook *hook)
+{
+	Assert(nhooks < MAX_HOOKS);
+	hooks[nhooks++] = hook;
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			for (int i = 0; i < nhooks; i++)
+				if (hooks[i]->pre_prepare)
+					hooks[i]->pre_prepare();
+			break;
+
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+			for (int i = 0; i < nhooks; i++)
+				if (hooks[i]->end)
+					hooks[i]->end(event == XACT_EVENT_COMMIT);
+			break;
+
+		default:
+
+			/*
+			 * PREPARE leaves nothing to do, since a transaction with
+			 * anything to release is refused before it; parallel workers
+			 * never hold anything.
+			 */
+			break;
+	}
+}
+
+void
+EsXactInit(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+}

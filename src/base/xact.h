@@ -1,0 +1,26 @@
+/*
+ * xact.h
+ *		Transaction callbacks, for the modules to hook into.
+ */
+#ifndef ES_XACT_H
+#define ES_XACT_H
+
+/* Any of the functions may be NULL. */
+typedef struct EsXactHook
+{
+	/* before PREPARE TRANSACTION: may raise an error */
+	void		(*pre_prepare) (void);
+
+	/*
+	 * The transaction has left the proc array, committed or aborted.  At
+	 * commit an error here is a PANIC of the whole server: atomics, spinlocks
+	 * and SetLatch only, no allocation, no LWLock.
+	 */
+	void		(*end) (bool committed);
+} EsXactHook;
+
+extern void es_xact_register(const EsXactHook *hook);
+
+extern void EsXactInit(void);
+
+#endif							/* ES_XACT_H */

@@ -1,0 +1,41 @@
+/*
+ * event_store.c
+ *		The door: module magic and _PG_init.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/extension.h"
+#include "base/settings.h"
+#include "base/shmem.h"
+#include "base/xact.h"
+#include "log/horizon.h"
+#include "log/stream.h"
+#include "log/wake.h"
+#include "runtime/launcher.h"
+#include "store/store.h"
+
+ES_MODULE_MAGIC;
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(ERROR,
+				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+							"event_store must be loaded when the server starts"),
+				 errhint("Write shared_preload_libraries = 'event_store' into postgresql.conf and restart the server.")));
+
+	EsSettingsInit();
+	EsShmemInit();
+	EsXactInit();
+	EsStoreInit();
+	EsHorizonInit();
+	EsWakeInit();
+	EsStreamInit();
+	EsLauncherInit();
+}

@@ -1,0 +1,387 @@
+/*
+ * event.c
+ *		New events: taking them from the caller, checking them.
+ *
+ * Everything here runs before any lock is taken.  An error names the event by
+ * its index, from 0 as in JSON, and the member.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/shmem.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "base/errors.h"
+#include "base/settings.h"
+#include "log/event.h"
+#include "log/stream.h"
+
+/* Members of an event in JSON and fields of the type new_event, in its order. */
+enum EventMember
+{
+	MEMBER_TYPE,
+	MEMBER_DATA,
+	MEMBER_METADATA,
+	MEMBER_EVENT_ID,
+	MEMBER_CORRELATION_ID,
+	MEMBER_CAUSATION_ID,
+	MEMBER_CREATED_AT,
+	NMEMBERS
+};
+
+static const char *const member_names[NMEMBERS] = {
+	"type", "data", "metadata", "event_id", "correlation_id", "causation_id", "created_at"
+};
+
+#define SHAPE_HINT \
+	errhint("An event is {\"type\": text, \"data\": any JSON} with optional metadata (an object), event_id, correlation_id, causation_id (UUIDs) and created_at (a time).")
+
+static void
+bad_member(int index, const char *member, const char *what)
+{
+	ereport(ERROR,
+			(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+						ES_MEMBERS(ES_INT("index", index), ES_TEXT("member", member)),
+						"%s of event %d %s", member, index, what),
+			 SHAPE_HINT));
+}
+
+static void
+check_count(int64 count)
+{
+	if (count == 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL, "there are no events to append"),
+				 errhint("Pass at least one event.")));
+	if (count > es_max_batch_events)
+		ereport(ERROR,
+				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							ES_MEMBERS(ES_INT("events", count), ES_INT("limit", es_max_batch_events)),
+							"%lld events are more than the limit of %d for one append",
+							(long long) count, es_max_batch_events),
+				 errhint("Append in several calls, in one transaction if they belong together, or raise event_store.max_batch_events.")));
+}
+
+static text *
+text_member(const JsonbValue *value, int index, int member)
+{
+	if (value->type != jbvString)
+		bad_member(index, member_names[member], "is not a string");
+	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+static pg_uuid_t *
+uuid_member(const JsonbValue *value, int index, int member)
+{
+	char	   *string;
+	pg_uuid_t  *id = NULL;
+	int			digits = 0;
+
+	if (value->type == jbvNull)
+		return NULL;
+	if (value->type != jbvString)
+		bad_member(index, member_names[member], "is not a string");
+
+	/* the forms that uuid_in takes, checked here so that the error names the event */
+	string = pnstrdup(value->val.string.val, value->val.string.len);
+	for (const char *c = string; *c; c++)
+		if (isxdigit((unsigned char) *c))
+			digits++;
+		else if (strchr("-{}", *c) == NULL)
+			digits = -1000;
+	if (digits != 32)
+		bad_member(index, member_names[member], "is not a UUID");
+	id = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(string)));
+	return id;
+}
+
+/* A time as text; the server's own parser reads it, its errors name the value. */
+static TimestampTz
+time_member(const JsonbValue *value, int index)
+{
+	char	   *string;
+
+	if (value->type != jbvString)
+		bad_member(index, member_names[MEMBER_CREATED_AT], "is not a string");
+	string = pnstrdup(value->val.string.val, value->val.string.len);
+	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(string),
+												   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+/*
+ * Read one event from a JSON object.  Walks its members once; an unknown one
+ * is an error, since it is most likely a misspelt known one.
+ */
+static void
+event_from_object(JsonbContainer *object, int index, EsEvent *event)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	bool		seen[NMEMBERS] = {0};
+
+	token = JsonbIteratorNext(&iterator, &value, true);
+	Assert(token == WJB_BEGIN_OBJECT);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_KEY)
+	{
+		int			member = 0;
+
+		while (member < NMEMBERS &&
+			   (value.val.string.len != strlen(member_names[member]) ||
+				memcmp(value.val.string.val, member_names[member], value.val.string.len) != 0))
+			member++;
+		if (member == NMEMBERS)
+			bad_member(index, pnstrdup(value.val.string.val, value.val.string.len), "is not a known member");
+
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		seen[member] = value.type != jbvNull;
+		switch (member)
+		{
+			case MEMBER_TYPE:
+				event->type = text_member(&value, index, member);
+				break;
+			case MEMBER_DATA:
+				event->data = seen[member] ? JsonbValueToJsonb(&value) : NULL;
+				break;
+			case MEMBER_METADATA:
+				event->metadata = seen[member] ? JsonbValueToJsonb(&value) : NULL;
+				break;
+			case MEMBER_EVENT_ID:
+				event->event_id = uuid_member(&value, index, member);
+				break;
+			case MEMBER_CORRELATION_ID:
+				event->correlation_id = uuid_member(&value, index, member);
+				break;
+			case MEMBER_CAUSATION_ID:
+				event->causation_id = uuid_member(&value, index, member);
+				break;
+			case MEMBER_CREATED_AT:
+				event->has_created_at = seen[member];
+				if (seen[member])
+					event->created_at = time_member(&value, index);
+				break;
+		}
+	}
+}
+
+/*
+ * The events of a JSON array, or of one object, in an array palloc'd here.
+ * Shapes are checked, contents are not yet.
+ */
+EsEvent *
+es_events_from_jsonb(Jsonb *events, int *count)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	EsEvent    *result;
+	int			n = 0;
+
+	if (JB_ROOT_IS_OBJECT(events))
+	{
+		result = palloc0(sizeof(EsEvent));
+		event_from_object(&events->root, 0, result);
+		*count = 1;
+		return result;
+	}
+	if (JB_ROOT_IS_SCALAR(events))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL, "events is not a JSON array"),
+				 SHAPE_HINT));
+
+	check_count(JB_ROOT_COUNT(events));
+	result = palloc0(mul_size(sizeof(EsEvent), JB_ROOT_COUNT(events)));
+	iterator = JsonbIteratorInit(&events->root);
+	(void) JsonbIteratorNext(&iterator, &value, true);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_ELEM)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
+			ereport(ERROR,
+					(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_INT("index", n)),
+								"event %d is not a JSON object", n),
+					 SHAPE_HINT));
+		event_from_object(value.val.binary.data, n, &result[n]);
+		n++;
+	}
+	*count = n;
+	return result;
+}
+
+/* The events of an array of new_event, likewise. */
+EsEvent *
+es_events_from_array(ArrayType *events, int *count)
+{
+	Oid			type = ARR_ELEMTYPE(events);
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	Datum	   *elements;
+	bool	   *element_nulls;
+	EsEvent    *result;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	int			n;
+
+	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
+	check_count(ArrayGetNItems(ARR_NDIM(events), ARR_DIMS(events)));
+	deconstruct_array(events, type, typlen, typbyval, typalign, &elements, &element_nulls, &n);
+	if (desc->natts != NMEMBERS)
+		ereport(ERROR,
+				(es_problem(ERRCODE_DATATYPE_MISMATCH, NULL, "type event_store.new_event has been altered"),
+				 errhint("Undo the change of the type.")));
+	result = palloc0(mul_size(sizeof(EsEvent), n));
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader header;
+		HeapTupleData tuple;
+		Datum		values[NMEMBERS];
+		bool		nulls[NMEMBERS];
+		EsEvent    *event = &result[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (element_nulls[i])
+			ereport(ERROR,
+					(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_INT("index", i)),
+								"event %d is null", i),
+					 errhint("Every element of the array must be a new_event.")));
+		header = DatumGetHeapTupleHeader(elements[i]);
+		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+		ItemPointerSetInvalid(&tuple.t_self);
+		tuple.t_tableOid = InvalidOid;
+		tuple.t_data = header;
+		heap_deform_tuple(&tuple, desc, values, nulls);
+
+		if (!nulls[MEMBER_TYPE])
+			event->type = DatumGetTextPP(values[MEMBER_TYPE]);
+		if (!nulls[MEMBER_DATA])
+			event->data = DatumGetJsonbP(values[MEMBER_DATA]);
+		if (!nulls[MEMBER_METADATA])
+			event->metadata = DatumGetJsonbP(values[MEMBER_METADATA]);
+		if (!nulls[MEMBER_EVENT_ID])
+			event->event_id = DatumGetUUIDP(values[MEMBER_EVENT_ID]);
+		if (!nulls[MEMBER_CORRELATION_ID])
+			event->correlation_id = DatumGetUUIDP(values[MEMBER_CORRELATION_ID]);
+		if (!nulls[MEMBER_CAUSATION_ID])
+			event->causation_id = DatumGetUUIDP(values[MEMBER_CAUSATION_ID]);
+		event->has_created_at = !nulls[MEMBER_CREATED_AT];
+		if (event->has_created_at)
+			event->created_at = DatumGetTimestampTz(values[MEMBER_CREATED_AT]);
+	}
+	ReleaseTupleDesc(desc);
+	*count = n;
+	return result;
+}
+
+/*
+ * Is a JSON value nested deeper than so many levels?  Looks at the structure
+ * in place, without the iterator, which would copy each level; containers
+ * follow each other in the order of the entries.
+ */
+static bool
+deeper_than(JsonbContainer *container, int levels)
+{
+	uint32		count = JsonContainerSize(container);
+	char	   *base;
+
+	check_stack_depth();
+	if (levels == 0)
+		return true;
+	if (JsonContainerIsObject(container))
+		count *= 2;
+	base = (char *) &container->children[count];
+	for (uint32 i = 0; i < count; i++)
+		if (JBE_ISCONTAINER(container->children[i]) &&
+			deeper_than((JsonbContainer *) (base + INTALIGN(getJsonbOffset(container, i))), levels - 1))
+			return true;
+	return false;
+}
+
+static void
+check_json(Jsonb *json, int index, const char *member)
+{
+	/* a scalar is stored in an array of its own, which is no level */
+	if (!JB_ROOT_IS_SCALAR(json) && deeper_than(&json->root, es_max_json_depth))
+		ereport(ERROR,
+				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							ES_MEMBERS(ES_INT("index", index), ES_TEXT("member", member),
+									   ES_INT("limit", es_max_json_depth)),
+							"%s of event %d is nested deeper than the limit of %d levels",
+							member, index, es_max_json_depth),
+				 errhint("Flatten it, or raise event_store.max_json_depth.")));
+}
+
+static void
+check_duplicates(EsEvent *events, int count)
+{
+	HASHCTL		ctl = {.keysize = UUID_LEN, .entrysize = UUID_LEN, .hcxt = CurrentMemoryContext};
+	HTAB	   *ids = hash_create("event ids", count, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	for (int i = 0; i < count; i++)
+	{
+		bool		found = false;
+
+		if (events[i].event_id != NULL)
+			hash_search(ids, events[i].event_id, HASH_ENTER, &found);
+		if (found)
+		{
+			char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(events[i].event_id)));
+
+			ereport(ERROR,
+					(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
+								ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", i)),
+								"event id %s is given twice in one append", id),
+					 errhint("Give each event an id of its own, or none.")));
+		}
+	}
+	hash_destroy(ids);
+}
+
+/* Check contents and limits of the events. */
+void
+es_events_check(EsEvent *events, int count)
+{
+	bool		ids = false;
+
+	for (int i = 0; i < count; i++)
+	{
+		EsEvent    *event = &events[i];
+		Size		size;
+
+		CHECK_FOR_INTERRUPTS();
+		if (event->type == NULL)
+			bad_member(i, "type", "is missing");
+		if (event->data == NULL)
+			bad_member(i, "data", "is missing or null");
+		es_stream_check_name(event->type, "event type");
+		if (event->metadata != NULL && !JB_ROOT_IS_OBJECT(event->metadata))
+			bad_member(i, "metadata", "is not an object");
+		if (event->has_created_at && TIMESTAMP_NOT_FINITE(event->created_at))
+			bad_member(i, "created_at", "is not a finite time");
+
+		size = VARSIZE_ANY_EXHDR(event->type) + VARSIZE(event->data) +
+			(event->metadata ? VARSIZE(event->metadata) : 0);
+		if (size > (Size) es_max_event_size * 1024)
+			ereport(ERROR,
+					(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+								ES_MEMBERS(ES_INT("index", i), ES_INT("size", size),
+										   ES_INT("limit", (int64) es_max_event_size * 1024)),
+								"event %d has %zu bytes, more than the limit of %d kB",
+								i, size, es_max_event_size),
+						 errhint("Store large content elsewhere and refer to it, or raise event_store.max_event_size.")));
+		check_json(event->data, i, "data");
+		if (event->metadata != NULL)
+			check_json(event->metadata, i, "metadata");
+		ids = ids || event->event_id != NULL;
+	}
+	if (ids && count > 1)
+		check_duplicates(events, count);
+}

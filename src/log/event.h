@@ -1,0 +1,30 @@
+/*
+ * event.h
+ *		New events: taking them from the caller, checking them.
+ */
+#ifndef ES_EVENT_H
+#define ES_EVENT_H
+
+#include "utils/array.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* An event to append, as the caller gave it. */
+typedef struct EsEvent
+{
+	text	   *type;			/* required */
+	Jsonb	   *data;			/* required */
+	Jsonb	   *metadata;		/* an object, or NULL */
+	pg_uuid_t  *event_id;		/* NULL: made at append */
+	pg_uuid_t  *correlation_id;
+	pg_uuid_t  *causation_id;
+	TimestampTz created_at;
+	bool		has_created_at;
+} EsEvent;
+
+extern EsEvent *es_events_from_jsonb(Jsonb *events, int *count);
+extern EsEvent *es_events_from_array(ArrayType *events, int *count);
+extern void es_events_check(EsEvent *events, int count);
+
+#endif							/* ES_EVENT_H */

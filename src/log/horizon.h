@@ -1,0 +1,25 @@
+/*
+ * horizon.h
+ *		Positions: handing them out, and knowing which are final.
+ */
+#ifndef ES_HORIZON_H
+#define ES_HORIZON_H
+
+#include "access/xlogdefs.h"
+#include "store/store.h"
+
+extern int64 es_position_reserve(EsStore *store, int count);
+extern bool es_position_held(EsStore *store);
+
+extern int64 es_horizon(EsStore *store, XLogRecPtr *released);
+extern int64 es_position_end(EsStore *store);
+
+/* for the worker that moves the durable marks */
+extern int	es_store_slot(EsStore *store);
+extern int	es_next_slot_in_use(int after, Oid dbid, Oid *log);
+
+extern int64 es_slot_horizon(int number, Oid log);
+
+extern void EsHorizonInit(void);
+
+#endif							/* ES_HORIZON_H */

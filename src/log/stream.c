@@ -1,0 +1,519 @@
+/*
+ * stream.c
+ *		Streams: names, locks, creation and deletion.
+ *
+ * A stream is a row of event_streams, made by the first append to it.  Its id
+ * is the position of that first event, so ids need no sequence of their own
+ * and a stream's events lie near each other in the primary key.
+ *
+ * The lock on a stream is a heavyweight lock on a hash of its name, taken
+ * before the name is looked up and held until the transaction ends, so that
+ * creation, appends and deletion of one stream come one after the other.  Its
+ * tag is of the class "userlock", which no SQL function of the server takes.
+ * Two names with one hash share a lock, which costs a wait and nothing else.
+ * A transaction that locks very many streams would fill the lock table of the
+ * whole server; from event_store.max_stream_locks on it locks event_log itself
+ * against all other appends instead.
+ *
+ * Ids and names are remembered with the store.  A stream's row never changes
+ * but by delete_stream, which invalidates event_streams in every session when
+ * it commits, before its locks go: so whoever looks after it has the stream's
+ * lock looks right.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_collation.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/settings.h"
+#include "base/xact.h"
+#include "log/expected.h"
+#include "log/scan.h"
+#include "log/stream.h"
+
+/* The names of the streams of a store, by name and by id. */
+
+typedef struct NameKey
+{
+	const char *data;
+	int			length;
+} NameKey;
+
+typedef struct NameEntry
+{
+	NameKey		name;
+	int64		id;
+	char		status;
+} NameEntry;
+
+#define SH_PREFIX			names
+#define SH_ELEMENT_TYPE		NameEntry
+#define SH_KEY_TYPE			NameKey
+#define SH_KEY				name
+#define SH_HASH_KEY(t, k)	hash_bytes((const unsigned char *) (k).data, (k).length)
+#define SH_EQUAL(t, a, b)	((a).length == (b).length && memcmp((a).data, (b).data, (a).length) == 0)
+#define SH_SCOPE			static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct IdEntry
+{
+	int64		id;
+	text	   *name;
+	char		status;
+} IdEntry;
+
+#define SH_PREFIX			ids
+#define SH_ELEMENT_TYPE		IdEntry
+#define SH_KEY_TYPE			int64
+#define SH_KEY				id
+#define SH_HASH_KEY(t, k)	murmurhash32((uint32) (k) ^ (uint32) ((k) >> 32))
+#define SH_EQUAL(t, a, b)	((a) == (b))
+#define SH_SCOPE			static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct EsStreamCache
+{
+	MemoryContext context;		/* child of the store's; NULL: empty */
+	names_hash *by_name;
+	ids_hash   *by_id;
+} EsStreamCache;
+
+/* Streams that this transaction has locked one by one. */
+static int	stream_locks = 0;
+
+/* The cache of a store, emptied if it has grown too large. */
+static EsStreamCache *
+cache_of(EsStore *store)
+{
+	EsStreamCache *cache = store->cache;
+
+	if (cache == NULL)
+		cache = store->cache = MemoryContextAllocZero(store->context, sizeof(EsStreamCache));
+	if (cache->context != NULL &&
+		(cache->by_name->members >= es_stream_cache_size || cache->by_id->members >= es_stream_cache_size))
+	{
+		MemoryContextDelete(cache->context);
+		cache->context = NULL;
+	}
+	if (cache->context == NULL)
+	{
+		cache->context = AllocSetContextCreate(store->context, "event_store streams", ALLOCSET_DEFAULT_SIZES);
+		cache->by_name = names_create(cache->context, 64, NULL);
+		cache->by_id = ids_create(cache->context, 64, NULL);
+	}
+	return cache;
+}
+
+/*
+ * Refuse an empty or over-long name and one that begins with $, which is
+ * reserved.  what says whose name it is.
+ */
+void
+es_stream_check_name(text *name, const char *what)
+{
+	int			length = VARSIZE_ANY_EXHDR(name);
+	const char *data = VARDATA_ANY(name);
+
+	if (length == 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL, "%s must not be empty", what),
+				 errhint("A name has at least one character.")));
+	if (length > es_max_name_length)
+	{
+		char	   *start = pnstrdup(data, pg_mbcliplen(data, length, 60));
+
+		ereport(ERROR,
+				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							ES_MEMBERS(ES_INT("length", length), ES_INT("limit", es_max_name_length)),
+							"%s \"%s...\" has %d bytes, more than the limit of %d", what, start, length, es_max_name_length),
+				 errhint("Use a shorter name, or raise event_store.max_name_length.")));
+	}
+	if (data[0] == '$')
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+							ES_MEMBERS(ES_TEXT("name", text_to_cstring(name))),
+							"%s \"%s\" is reserved", what, text_to_cstring(name)),
+				 errhint("Names that begin with $ belong to the system.")));
+}
+
+/*
+ * Lock a stream until the transaction (or the savepoint in which this is
+ * called) ends.
+ */
+void
+es_stream_lock(EsStore *store, Relation log, text *name)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), 0);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, store->log, (uint32) hash, (uint16) (hash >> 32));
+	tag.locktag_type = LOCKTAG_USERLOCK;
+
+	if (stream_locks >= es_max_stream_locks)
+	{
+		if (es_lock_held_by_me(&tag, ExclusiveLock))
+			return;
+		LockRelation(log, ShareRowExclusiveLock);
+	}
+	else if (LockAcquire(&tag, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
+		stream_locks++;
+
+	/* hear of a deletion by the transaction that held the lock before us */
+	AcceptInvalidationMessages();
+}
+
+/*
+ * Look a stream up by name in a snapshot; stream->id is 0 if it is not there.
+ */
+void
+es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream)
+{
+	Relation	streams = table_open(store->streams, AccessShareLock);
+	Relation	index = index_open(store->streams_by_name, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(streams, NULL);
+	IndexScanDesc scan = es_index_beginscan(streams, index, snapshot, 1);
+	ScanKeyData key;
+
+	memset(stream, 0, sizeof(EsStream));
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+						   F_TEXTEQ, PointerGetDatum(name));
+	index_rescan(scan, &key, 1, NULL, 0);
+	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		TransactionId writer = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+
+		slot_getallattrs(slot);
+		stream->own = TransactionIdIsCurrentTransactionId(writer);
+		stream->id = DatumGetInt64(slot->tts_values[STREAM_ID]);
+		stream->deleted = !slot->tts_isnull[STREAM_DELETED_AT];
+		stream->created_at = DatumGetTimestampTz(slot->tts_values[STREAM_CREATED_AT]);
+		stream->deleted_at = stream->deleted ? DatumGetTimestampTz(slot->tts_values[STREAM_DELETED_AT]) : 0;
+		stream->tid = slot->tts_tid;
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	table_close(streams, AccessShareLock);
+}
+
+/*
+ * A stream has changed since the snapshot of a REPEATABLE READ or SERIALIZABLE
+ * transaction.
+ */
+void
+es_stream_serialization_failure(text *name)
+{
+	ereport(ERROR,
+			(es_problem(ERRCODE_T_R_SERIALIZATION_FAILURE,
+						ES_MEMBERS(ES_TEXT("stream", text_to_cstring(name))),
+						"could not serialize access to stream \"%s\" due to a concurrent change",
+						text_to_cstring(name)),
+			 errhint("Retry the transaction.")));
+}
+
+/* Raise VE004 if the stream is deleted. */
+void
+es_stream_check_open(const EsStream *stream, text *name)
+{
+	if (stream->deleted)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_STREAM_DELETED,
+							ES_MEMBERS(ES_TEXT("stream", text_to_cstring(name))),
+							"stream \"%s\" is deleted", text_to_cstring(name)),
+				 errhint("Use another stream: the name of a deleted one stays taken. Its events are still in event_store.read_all().")));
+}
+
+/*
+ * The id of a stream as it stands now, whatever the transaction's snapshot; 0
+ * if there is none; VE004 if it is deleted.  The caller holds its lock.
+ *
+ * Under REPEATABLE READ and SERIALIZABLE a stream that was made or deleted
+ * after the snapshot raises 40001.
+ */
+int64
+es_stream_find_latest(EsStore *store, text *name)
+{
+	NameKey		key = {VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)};
+	EsStreamCache *cache;
+	NameEntry  *entry;
+	EsStream	stream;
+	bool		found;
+
+	/* a store that was invalidated meanwhile remembers what may be wrong */
+	if (store->valid && store->cache != NULL && store->cache->context != NULL)
+	{
+		entry = names_lookup(store->cache->by_name, key);
+		if (entry != NULL)
+			return entry->id;
+	}
+
+	es_stream_find(store, name, SnapshotSelf, &stream);
+	if (IsolationUsesXactSnapshot() && !stream.own)
+	{
+		EsStream	seen;
+
+		/* this look also takes the predicate lock of SERIALIZABLE */
+		es_stream_find(store, name, GetTransactionSnapshot(), &seen);
+		if (stream.id != seen.id || stream.deleted != seen.deleted)
+			es_stream_serialization_failure(name);
+	}
+	es_stream_check_open(&stream, name);
+
+	/* Remember only what cannot be rolled back. */
+	if (stream.id != 0 && store->valid && !stream.own)
+	{
+		cache = cache_of(store);
+		entry = names_insert(cache->by_name, key, &found);
+		if (!found)
+		{
+			char	   *copy = MemoryContextAlloc(cache->context, key.length);
+
+			memcpy(copy, key.data, key.length);
+			entry->name.data = copy;
+		}
+		entry->id = stream.id;
+	}
+	return stream.id;
+}
+
+/* The length of the category in a stream name: what comes before the first hyphen. */
+int
+es_stream_category_length(const char *name, int length)
+{
+	const char *hyphen = memchr(name, '-', length);
+
+	return hyphen ? (int) (hyphen - name) : length;
+}
+
+/* Make a stream's row.  The caller holds its lock and knows there is none. */
+void
+es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now)
+{
+	Relation	streams = table_open(store->streams, RowExclusiveLock);
+	Datum		values[STREAM_NCOLUMNS];
+	bool		nulls[STREAM_NCOLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	values[STREAM_ID] = Int64GetDatum(id);
+	values[STREAM_NAME] = PointerGetDatum(name);
+	values[STREAM_CATEGORY] =
+		PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(name),
+												 es_stream_category_length(VARDATA_ANY(name),
+																		   VARSIZE_ANY_EXHDR(name))));
+	values[STREAM_CREATED_AT] = TimestampTzGetDatum(now);
+	nulls[STREAM_ID] = nulls[STREAM_NAME] = nulls[STREAM_CATEGORY] = nulls[STREAM_CREATED_AT] = false;
+	CatalogTupleInsert(streams, heap_form_tuple(RelationGetDescr(streams), values, nulls));
+	table_close(streams, RowExclusiveLock);
+}
+
+/* Set deleted_at.  The caller holds the stream's lock. */
+static void
+mark_deleted(EsStore *store, text *name)
+{
+	Relation	streams = table_open(store->streams, RowExclusiveLock);
+	TupleTableSlot *slot = table_slot_create(streams, NULL);
+	Datum		values[STREAM_NCOLUMNS];
+	bool		nulls[STREAM_NCOLUMNS];
+	EsStream	stream;
+	HeapTuple	tuple;
+
+	es_stream_find(store, name, SnapshotSelf, &stream);
+	if (!table_tuple_fetch_row_version(streams, &stream.tid, SnapshotSelf, slot))
+		elog(ERROR, "row of stream %lld has gone", (long long) stream.id);
+	slot_getallattrs(slot);
+	memcpy(values, slot->tts_values, sizeof(values));
+	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
+	values[STREAM_DELETED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[STREAM_DELETED_AT] = false;
+	tuple = heap_form_tuple(RelationGetDescr(streams), values, nulls);
+	CatalogTupleUpdate(streams, &stream.tid, tuple);
+	CacheInvalidateRelcache(streams);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(streams, NoLock);
+}
+
+/*
+ * The name of the stream with an id.  The text belongs to the store's cache
+ * and is good until the next call.
+ */
+text *
+es_stream_name(EsStore *store, int64 id, Snapshot snapshot)
+{
+	EsStreamCache *cache = cache_of(store);
+	IdEntry    *entry = ids_lookup(cache->by_id, id);
+	Relation	streams;
+	Relation	index;
+	TupleTableSlot *slot;
+	IndexScanDesc scan;
+	ScanKeyData key;
+	bool		found;
+
+	if (entry != NULL)
+		return entry->name;
+
+	streams = table_open(store->streams, AccessShareLock);
+	index = index_open(store->streams_by_id, AccessShareLock);
+	slot = table_slot_create(streams, NULL);
+	scan = es_index_beginscan(streams, index, snapshot, 1);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	index_rescan(scan, &key, 1, NULL, 0);
+	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		struct varlena *name = PG_DETOAST_DATUM_PACKED(slot_getattr(slot, STREAM_NAME + 1, &isnull));
+		text	   *copy = MemoryContextAlloc(cache->context, VARSIZE_ANY(name));
+
+		memcpy(copy, name, VARSIZE_ANY(name));
+		entry = ids_insert(cache->by_id, id, &found);
+		entry->name = copy;
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	table_close(streams, AccessShareLock);
+
+	if (entry == NULL)
+		ereport(ERROR,
+				(es_problem(ERRCODE_DATA_CORRUPTED,
+							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema)), ES_INT("stream_id", id)),
+							"event store \"%s\" has events of stream id %lld but no such row in event_streams",
+							NameStr(store->schema), (long long) id),
+				 errhint("Restore the row of event_streams from a backup.")));
+	return entry->name;
+}
+
+PG_FUNCTION_INFO_V1(event_store_stream_version);
+PG_FUNCTION_INFO_V1(event_store_stream_info);
+PG_FUNCTION_INFO_V1(event_store_delete_stream);
+
+Datum
+event_store_stream_version(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	EsStore    *store;
+	Relation	log;
+	EsStream	stream;
+	int64		version = 0;
+
+	es_stream_check_name(name, "stream name");
+	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
+	es_stream_find(store, name, GetActiveSnapshot(), &stream);
+	if (stream.id != 0)
+		version = es_scan_version(store, log, stream.id, GetActiveSnapshot());
+	table_close(log, NoLock);
+	PG_RETURN_INT64(version);
+}
+
+Datum
+event_store_stream_info(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	EsStore    *store;
+	Relation	log;
+	EsStream	stream;
+	EsScan		scan;
+	Datum	   *row;
+	bool	   *row_nulls;
+	Datum		values[8];
+	bool		nulls[8] = {0};
+
+	es_stream_check_name(name, "stream name");
+	InitMaterializedSRF(fcinfo, 0);
+	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
+	es_stream_find(store, name, GetActiveSnapshot(), &stream);
+	if (stream.id == 0)
+	{
+		table_close(log, NoLock);
+		return (Datum) 0;
+	}
+
+	values[0] = PointerGetDatum(name);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(name),
+														 es_stream_category_length(VARDATA_ANY(name),
+																				   VARSIZE_ANY_EXHDR(name))));
+	values[2] = CStringGetTextDatum(stream.deleted ? "deleted" : "open");
+	values[3] = Int64GetDatum(0);
+	values[5] = TimestampTzGetDatum(stream.created_at);
+	values[7] = TimestampTzGetDatum(stream.deleted_at);
+	nulls[7] = !stream.deleted;
+	nulls[4] = nulls[6] = true;
+	es_scan_stream(&scan, store, log, stream.id, 1, PG_INT64_MAX, true, GetActiveSnapshot());
+	if (es_scan_next(&scan, &row, &row_nulls))
+	{
+		values[3] = row[LOG_VERSION];
+		values[4] = row[LOG_POSITION];
+		values[6] = row[LOG_CREATED_AT];
+		nulls[4] = nulls[6] = false;
+	}
+	es_scan_end(&scan);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	table_close(log, NoLock);
+	return (Datum) 0;
+}
+
+Datum
+event_store_delete_stream(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	int64		expected = PG_GETARG_INT64(1);
+	EsStore    *store;
+	Relation	log;
+	int64		id;
+	int64		version = 0;
+	bool		own;
+
+	es_stream_check_name(name, "stream name");
+	PreventCommandIfReadOnly("event_store.delete_stream()");
+	log = es_store_open_log(&store, RowExclusiveLock, ACL_DELETE);
+	es_stream_lock(store, log, name);
+	id = es_stream_find_latest(store, name);
+	if (id != 0)
+	{
+		version = es_scan_latest_version(store, log, id, &own);
+		if (IsolationUsesXactSnapshot() && !own &&
+			es_scan_version(store, log, id, GetTransactionSnapshot()) != version)
+			es_stream_serialization_failure(name);
+	}
+	es_expected_check(expected, version, text_to_cstring(name));
+	if (id != 0)
+		mark_deleted(store, name);
+	table_close(log, NoLock);
+	PG_RETURN_INT64(version);
+}
+
+static void
+transaction_ended(bool committed)
+{
+	stream_locks = 0;
+}
+
+void
+EsStreamInit(void)
+{
+	static const EsXactHook hook = {.end = transaction_ended};
+
+	es_xact_register(&hook);
+}

@@ -1,0 +1,38 @@
+/*
+ * stream.h
+ *		Streams: names, locks, creation and deletion.
+ */
+#ifndef ES_STREAM_H
+#define ES_STREAM_H
+
+#include "utils/snapshot.h"
+#include "utils/timestamp.h"
+
+#include "store/store.h"
+
+/* A row of event_streams. */
+typedef struct EsStream
+{
+	int64		id;				/* 0: no such stream */
+	bool		deleted;
+	bool		own;			/* written by the current transaction */
+	TimestampTz created_at;
+	TimestampTz deleted_at;
+	ItemPointerData tid;
+} EsStream;
+
+extern void es_stream_check_name(text *name, const char *what);
+extern void es_stream_lock(EsStore *store, Relation log, text *name);
+extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);
+extern int64 es_stream_find_latest(EsStore *store, text *name);
+extern void es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now);
+extern void es_stream_check_open(const EsStream *stream, text *name);
+
+extern void es_stream_serialization_failure(text *name) pg_attribute_noreturn();
+
+extern text *es_stream_name(EsStore *store, int64 id, Snapshot snapshot);
+extern int	es_stream_category_length(const char *name, int length);
+
+extern void EsStreamInit(void);
+
+#endif							/* ES_STREAM_H */

@@ -1,0 +1,25 @@
+/*
+ * wake.h
+ *		Waiting for the horizon of a store to move.
+ */
+#ifndef ES_WAKE_H
+#define ES_WAKE_H
+
+extern void es_wake_prepare(int slot);
+extern void es_wake_sleep(long timeout);
+extern void es_wake_cancel(void);
+
+extern void es_wake_slot(int slot);
+
+/* the worker of a database waits for all of its stores */
+extern void es_wake_watch_database(Oid dbid);
+extern void es_wake_watch(int slot);
+extern bool es_wake_take(int slot);
+extern bool es_wake_new_slot(int slot, Oid dbid);
+
+/* called when a store comes into use in a database that nobody watches */
+extern void (*es_unwatched_hook) (Oid dbid);
+
+extern void EsWakeInit(void);
+
+#endif							/* ES_WAKE_H */

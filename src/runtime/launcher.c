@@ -1,0 +1,570 @@
+/*
+ * launcher.c
+ *		The launcher, and where it and the workers meet.
+ *
+ * One launcher a server, connected to no database, starts one worker in each
+ * database that has the extension.  Only a worker can see whether its database
+ * has it, so the launcher starts one in each database in turn, and a worker
+ * that finds no extension leaves at once.  Then the launcher waits until a
+ * store of that database comes into use, which happens in a session after
+ * CREATE EXTENSION.
+ *
+ * The life of a place in the shared table:
+ *
+ *	FREE -> STARTING	launcher, before it registers the worker
+ *	STARTING -> RUNNING	worker, once it has seen the extension
+ *	STARTING -> FREE	worker without work, or launcher if it did not start
+ *	RUNNING -> FREE		worker, in its exit callback
+ *
+ * DROP DATABASE, CREATE DATABASE ... TEMPLATE and the like fail while a worker
+ * is connected, so a session that is about to do one of them locks the
+ * database against workers (an own lock tag), asks the worker to leave and
+ * waits until it is gone.  The launcher takes the place in the table before it
+ * looks at that lock, and the session the lock before it looks at the table,
+ * so they cannot miss each other.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/shmem.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "log/wake.h"
+#include "runtime/launcher.h"
+
+#define NONE				(-1)
+#define SCAN_INTERVAL		5000	/* ms between two looks at pg_database */
+#define RETRY_INTERVAL		1000	/* ms before a worker that ended is started again */
+#define LEAVE_TIMEOUT		5000	/* ms that a session waits for a worker to leave */
+#define NO_WORKERS_LOCK		0xE501	/* last word of the lock tag */
+
+typedef enum WorkerState
+{
+	WORKER_FREE = 0,
+	WORKER_STARTING,
+	WORKER_RUNNING
+} WorkerState;
+
+typedef struct WorkerPlace
+{
+	WorkerState state;
+	Oid			dbid;
+	int			proc;			/* process number, NONE until it runs */
+	bool		stop;			/* it is asked to leave */
+	EsWorkerEnd end;			/* how the last one left */
+} WorkerPlace;
+
+/* Under ES_LWLOCK_WORKERS. */
+typedef struct LauncherShared
+{
+	int			launcher;		/* process number, NONE: not running */
+	Oid			wanted;			/* database that asks for a worker */
+	bool		all_wanted;		/* several do */
+	WorkerPlace places[FLEXIBLE_ARRAY_MEMBER];	/* max_worker_processes of them */
+} LauncherShared;
+
+/* What the launcher knows of a database. */
+typedef struct Database
+{
+	Oid			dbid;			/* hash key */
+	int			place;			/* NONE: no worker */
+	BackgroundWorkerHandle *handle;
+	bool		absent;			/* had no extension when last looked */
+	bool		exists;			/* seen in the current scan */
+	TimestampTz not_before;
+} Database;
+
+static LauncherShared *shared = NULL;
+static HTAB *databases = NULL;
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+PGDLLEXPORT void es_launcher_main(Datum argument);
+
+static Size
+launcher_size(void)
+{
+	return add_size(offsetof(LauncherShared, places),
+					mul_size(max_worker_processes, sizeof(WorkerPlace)));
+}
+
+static void
+launcher_attach(void)
+{
+	bool		found;
+
+	shared = ShmemInitStruct("event_store launcher", launcher_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, launcher_size());
+		shared->launcher = NONE;
+	}
+}
+
+/* --- the worker's side --- */
+
+/* The worker of a place runs; false if it has been asked to leave. */
+bool
+es_worker_begin(int number)
+{
+	WorkerPlace *place = &shared->places[number];
+	bool		go_on;
+
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	place->proc = ES_MY_PROC_NUMBER;
+	go_on = !place->stop;
+	if (go_on)
+		place->state = WORKER_RUNNING;
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+	return go_on;
+}
+
+bool
+es_worker_should_stop(int number)
+{
+	/* a stale look is corrected at the latch that comes with the request */
+	return ((volatile WorkerPlace *) &shared->places[number])->stop;
+}
+
+static void
+set_latch_of(int proc)
+{
+	if (proc != NONE)
+		SetLatch(&GetPGProcByNumber(proc)->procLatch);
+}
+
+/* The worker of a place has ended. */
+void
+es_worker_end(int number, EsWorkerEnd how)
+{
+	WorkerPlace *place = &shared->places[number];
+
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	place->state = WORKER_FREE;
+	place->proc = NONE;
+	place->end = how;
+	set_latch_of(shared->launcher);
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+}
+
+static void
+no_workers_tag(LOCKTAG *tag, Oid dbid)
+{
+	SET_LOCKTAG_ADVISORY(*tag, dbid, 0, 0, NO_WORKERS_LOCK);
+	tag->locktag_type = LOCKTAG_USERLOCK;
+}
+
+/* May a worker be in the database now?  Needs a transaction. */
+bool
+es_database_is_free(Oid dbid)
+{
+	LOCKTAG		tag;
+
+	no_workers_tag(&tag, dbid);
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	LockRelease(&tag, ShareLock, false);
+	return true;
+}
+
+/* --- the side of sessions --- */
+
+/* A store comes into use in a database without a worker. */
+static void
+ask_for_worker(Oid dbid)
+{
+	if (RecoveryInProgress())
+		return;
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	if (OidIsValid(shared->wanted) && shared->wanted != dbid)
+		shared->all_wanted = true;
+	shared->wanted = dbid;
+	set_latch_of(shared->launcher);
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+}
+
+/* Ask the workers of a database to leave; returns how many are still there. */
+static int
+ask_to_leave(Oid dbid)
+{
+	int			count = 0;
+
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	for (int i = 0; i < max_worker_processes; i++)
+	{
+		WorkerPlace *place = &shared->places[i];
+
+		if (place->state == WORKER_FREE || place->dbid != dbid)
+			continue;
+		place->stop = true;
+		if (place->proc != NONE)
+			set_latch_of(place->proc);
+		count++;
+	}
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+	return count;
+}
+
+/*
+ * Keep workers out of a database until the transaction ends, and wait until
+ * the one that is there has left.  If it does not leave in time, the command
+ * that follows will say who is connected.
+ */
+static void
+vacate_database(const char *name)
+{
+	Oid			dbid = name ? get_database_oid(name, true) : InvalidOid;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
+	LOCKTAG		tag;
+
+	if (!OidIsValid(dbid) || RecoveryInProgress())
+		return;
+	no_workers_tag(&tag, dbid);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	while (ask_to_leave(dbid) > 0 && GetCurrentTimestamp() < deadline)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static char *
+option_value(List *options, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/* The database that a statement needs for itself, NULL if none. */
+static const char *
+database_to_vacate(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) statement)->dbname;
+		case T_CreatedbStmt:
+			return option_value(((CreatedbStmt *) statement)->options, "template");
+		case T_AlterDatabaseStmt:
+			return option_value(((AlterDatabaseStmt *) statement)->options, "tablespace") ?
+				((AlterDatabaseStmt *) statement)->dbname : NULL;
+		case T_RenameStmt:
+			return ((RenameStmt *) statement)->renameType == OBJECT_DATABASE ?
+				((RenameStmt *) statement)->subname : NULL;
+		default:
+			return NULL;
+	}
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	vacate_database(database_to_vacate(pstmt->utilityStmt));
+
+	if (prev_process_utility)
+		prev_process_utility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+}
+
+/* --- the launcher --- */
+
+static void
+launcher_exit(int code, Datum argument)
+{
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	if (shared->launcher == ES_MY_PROC_NUMBER)
+		shared->launcher = NONE;
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+}
+
+/* Bring the list of databases up to date. */
+static void
+scan_databases(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+	HASH_SEQ_STATUS status;
+	Database   *database;
+
+	hash_seq_init(&status, databases);
+	while ((database = hash_seq_search(&status)) != NULL)
+		database->exists = false;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		bool		found;
+
+		/* a template must stay free of connections; -2 is a half-dropped one */
+		if (!form->datallowconn || form->datistemplate || form->datconnlimit == -2)
+			continue;
+		database = hash_search(databases, &form->oid, HASH_ENTER, &found);
+		if (!found)
+		{
+			database->place = NONE;
+			database->handle = NULL;
+			database->absent = false;
+			database->not_before = 0;
+		}
+		database->exists = true;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+
+	hash_seq_init(&status, databases);
+	while ((database = hash_seq_search(&status)) != NULL)
+		if (!database->exists && database->place == NONE)
+			hash_search(databases, &database->dbid, HASH_REMOVE, NULL);
+}
+
+/* Take a free place in the table for a database; NONE if there is none. */
+static int
+take_place(Oid dbid)
+{
+	int			number = NONE;
+
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	for (int i = 0; i < max_worker_processes && number == NONE; i++)
+		if (shared->places[i].state == WORKER_FREE)
+		{
+			shared->places[i] = (WorkerPlace) {.state = WORKER_STARTING, .dbid = dbid, .proc = NONE};
+			number = i;
+		}
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+	return number;
+}
+
+static void
+start_worker(Database *database)
+{
+	BackgroundWorker worker = {0};
+	MemoryContext caller;
+	bool		may_start;
+
+	database->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_INTERVAL);
+	database->place = take_place(database->dbid);
+	if (database->place == NONE)
+		return;
+
+	StartTransactionCommand();
+	may_start = es_database_is_free(database->dbid);
+	CommitTransactionCommand();
+	if (may_start)
+	{
+		worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+		worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+		worker.bgw_restart_time = BGW_NEVER_RESTART;
+		snprintf(worker.bgw_library_name, BGW_MAXLEN, "event_store");
+		snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_worker_main");
+		snprintf(worker.bgw_name, BGW_MAXLEN, "event_store worker");
+		snprintf(worker.bgw_type, BGW_MAXLEN, "event_store worker");
+		worker.bgw_main_arg = Int32GetDatum(database->place);
+		worker.bgw_notify_pid = MyProcPid;
+		memcpy(worker.bgw_extra, &database->dbid, sizeof(Oid));
+
+		caller = MemoryContextSwitchTo(TopMemoryContext);
+		may_start = RegisterDynamicBackgroundWorker(&worker, &database->handle);
+		MemoryContextSwitchTo(caller);
+		if (!may_start)
+			ereport(LOG,
+					(errmsg("event_store has no free background worker for database %u", database->dbid),
+					 errhint("Raise max_worker_processes.")));
+	}
+	if (!may_start)
+	{
+		es_worker_end(database->place, ES_WORKER_STOPPED);
+		database->place = NONE;
+	}
+}
+
+/* Notice workers that have ended; is one of the others still starting? */
+static bool
+reap_workers(void)
+{
+	HASH_SEQ_STATUS status;
+	Database   *database;
+	bool		starting = false;
+
+	hash_seq_init(&status, databases);
+	while ((database = hash_seq_search(&status)) != NULL)
+	{
+		WorkerPlace *place;
+		pid_t		pid;
+
+		if (database->place == NONE)
+			continue;
+		place = &shared->places[database->place];
+		if (GetBackgroundWorkerPid(database->handle, &pid) != BGWH_STOPPED)
+		{
+			LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_SHARED);
+			starting = starting || place->state == WORKER_STARTING;
+			LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+			continue;
+		}
+
+		LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+		if (place->state != WORKER_FREE)
+		{
+			/* it died before it could say anything */
+			place->state = WORKER_FREE;
+			place->end = ES_WORKER_STOPPED;
+		}
+		database->absent = place->end == ES_WORKER_ABSENT;
+		LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+		pfree(database->handle);
+		database->handle = NULL;
+		database->place = NONE;
+	}
+	return starting;
+}
+
+/* Look again at databases without the extension whose sessions ask for it. */
+static void
+take_requests(void)
+{
+	HASH_SEQ_STATUS status;
+	Database   *database;
+	Oid			wanted;
+	bool		all;
+
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	wanted = shared->wanted;
+	all = shared->all_wanted;
+	shared->wanted = InvalidOid;
+	shared->all_wanted = false;
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+	if (!OidIsValid(wanted))
+		return;
+
+	hash_seq_init(&status, databases);
+	while ((database = hash_seq_search(&status)) != NULL)
+		if (all || database->dbid == wanted)
+			database->absent = false;
+}
+
+/*
+ * Start the next worker that is due.  One at a time, so that looking into many
+ * databases takes one place.
+ */
+static void
+start_next_worker(void)
+{
+	HASH_SEQ_STATUS status;
+	Database   *database;
+	Database   *due = NULL;
+	TimestampTz now = GetCurrentTimestamp();
+
+	hash_seq_init(&status, databases);
+	while (due == NULL && (database = hash_seq_search(&status)) != NULL)
+		if (database->exists && database->place == NONE && !database->absent && database->not_before <= now)
+			due = database;
+	if (due != NULL)
+	{
+		hash_seq_term(&status);
+		start_worker(due);
+	}
+}
+
+void
+es_launcher_main(Datum argument)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Database)};
+	TimestampTz next_scan = 0;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	databases = hash_create("event_store databases", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+
+	before_shmem_exit(launcher_exit, (Datum) 0);
+	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
+	shared->launcher = ES_MY_PROC_NUMBER;
+	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+
+		if (GetCurrentTimestamp() >= next_scan)
+		{
+			scan_databases();
+			next_scan = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SCAN_INTERVAL);
+		}
+		take_requests();
+		if (!reap_workers())
+			start_next_worker();
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 RETRY_INTERVAL, PG_WAIT_EXTENSION);
+	}
+}
+
+void
+EsLauncherInit(void)
+{
+	static const EsShmemPart part = {launcher_size, launcher_attach};
+	BackgroundWorker worker = {0};
+
+	es_shmem_register(&part);
+	es_unwatched_hook = ask_for_worker;
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+
+	/* pg_upgrade wants nobody to write behind its back */
+	if (IsBinaryUpgrade)
+		return;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	snprintf(worker.bgw_library_name, BGW_MAXLEN, "event_store");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_launcher_main");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "event_store launcher");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "event_store launcher");
+	RegisterBackgroundWorker(&worker);
+}

@@ -1,0 +1,340 @@
+/*
+ * manage.c
+ *		What is done with a whole store: create, attach, drop, grant.
+ *
+ * The tables belong to the caller and are made with the caller's rights.  The
+ * registry belongs to the extension; its rows are written directly, past the
+ * caller's rights, once the caller has proved to own the tables.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/extension.h"
+#include "store/statement.h"
+#include "store/store.h"
+
+/* Columns of store_registry. */
+enum RegistryColumn
+{
+	REGISTRY_STORE_NUMBER,
+	REGISTRY_OWNS_SCHEMA,
+	REGISTRY_REGISTERED_AT,
+	REGISTRY_NCOLUMNS
+};
+
+static Relation
+open_registry(LOCKMODE lockmode)
+{
+	Oid			relid = es_extension_relation("store_registry");
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "table event_store.store_registry is missing");
+	return table_open(relid, lockmode);
+}
+
+static void
+register_store(int64 number, bool owns_schema)
+{
+	Relation	rel = open_registry(RowExclusiveLock);
+	Datum		values[REGISTRY_NCOLUMNS];
+	bool		nulls[REGISTRY_NCOLUMNS] = {0};
+
+	values[REGISTRY_STORE_NUMBER] = Int64GetDatum(number);
+	values[REGISTRY_OWNS_SCHEMA] = BoolGetDatum(owns_schema);
+	values[REGISTRY_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* Take a store off the registry; tells whether create_store made its schema. */
+static bool
+unregister_store(int64 number)
+{
+	Relation	rel = open_registry(RowExclusiveLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		owns_schema = false;
+
+	ScanKeyInit(&key, REGISTRY_STORE_NUMBER + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(number));
+	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		owns_schema = DatumGetBool(heap_getattr(tuple, REGISTRY_OWNS_SCHEMA + 1, RelationGetDescr(rel), &isnull));
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+	return owns_schema;
+}
+
+/*
+ * Put the guard triggers on the tables of a schema, and let them go with the
+ * extension: without this, DROP EXTENSION would ask for CASCADE.  (ALTER
+ * TRIGGER ... DEPENDS ON EXTENSION records the same, but locks the extension
+ * until commit, one create_store at a time.)
+ */
+static void
+guard_tables(Oid nspid)
+{
+	static const char *const tables[] = {"event_log", "event_streams"};
+	static const char *const triggers[] = {"event_store_no_insert", "event_store_no_change", "event_store_no_truncate"};
+	ObjectAddress extension;
+
+	es_statement_create_guards(get_namespace_name(nspid));
+	ObjectAddressSet(extension, ExtensionRelationId, es_extension_oid());
+	for (int i = 0; i < lengthof(tables); i++)
+		for (int j = 0; j < lengthof(triggers); j++)
+		{
+			ObjectAddress trigger;
+
+			ObjectAddressSet(trigger, TriggerRelationId,
+							 get_trigger_oid(get_relname_relid(tables[i], nspid), triggers[j], false));
+			recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+		}
+}
+
+/* The number in event_mark of a schema, 0 if there is none. */
+static int64
+number_of_schema(Oid nspid)
+{
+	Oid			relid = get_relname_relid("event_mark", nspid);
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		number = 0;
+
+	if (!OidIsValid(relid))
+		return 0;
+	rel = table_open(relid, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple) && RelationGetDescr(rel)->natts == MARK_NCOLUMNS &&
+		TupleDescAttr(RelationGetDescr(rel), MARK_STORE_NUMBER)->atttypid == INT8OID)
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, MARK_STORE_NUMBER + 1, RelationGetDescr(rel), &isnull);
+
+		if (!isnull)
+			number = DatumGetInt64(value);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return number;
+}
+
+static void
+attach(Oid nspid, int64 number)
+{
+	guard_tables(nspid);
+	if (es_store_of_schema(nspid) == NULL)
+		register_store(number, false);
+}
+
+/* A schema name from an argument, checked; palloc'd. */
+static char *
+schema_argument(text *argument)
+{
+	char	   *schema = text_to_cstring(argument);
+
+	if (strlen(schema) == 0 || strlen(schema) >= NAMEDATALEN)
+		ereport(ERROR,
+				(es_problem(ERRCODE_NAME_TOO_LONG, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"a schema name has 1 to %d bytes, not %zu", NAMEDATALEN - 1, strlen(schema)),
+				 errhint("Choose a shorter name, or any name at all.")));
+	if (strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0 ||
+		strcmp(schema, ES_SCHEMA) == 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_RESERVED_NAME, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" is reserved and cannot be an event store", schema),
+				 errhint("Choose a schema of your own.")));
+	return schema;
+}
+
+/* The store of a named schema, or an error. */
+static EsStore *
+store_argument(text *argument)
+{
+	char	   *schema = text_to_cstring(argument);
+	Oid			nspid = get_namespace_oid(schema, true);
+	EsStore    *store = OidIsValid(nspid) ? es_store_of_schema(nspid) : NULL;
+
+	if (store == NULL)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_STORE_NOT_FOUND, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" is not an event store", schema),
+				 errhint("The view event_store.stores lists the stores of this database.")));
+	return store;
+}
+
+/* 60 random bits, not 0. */
+static int64
+random_number(void)
+{
+	uint64		number;
+
+	do
+	{
+		if (!pg_strong_random(&number, sizeof(number)))
+			ereport(ERROR,
+					(es_problem(ERRCODE_INTERNAL_ERROR, NULL, "could not generate random values"),
+					 errhint("Check the server's source of random numbers.")));
+		number >>= 4;
+	} while (number == 0);
+	return (int64) number;
+}
+
+PG_FUNCTION_INFO_V1(event_store_create_store);
+PG_FUNCTION_INFO_V1(event_store_attach_store);
+PG_FUNCTION_INFO_V1(event_store_attach_found_stores);
+PG_FUNCTION_INFO_V1(event_store_drop_store);
+PG_FUNCTION_INFO_V1(event_store_grant_store);
+PG_FUNCTION_INFO_V1(event_store_revoke_store);
+
+Datum
+event_store_create_store(PG_FUNCTION_ARGS)
+{
+	char	   *schema = schema_argument(PG_GETARG_TEXT_PP(0));
+	bool		if_not_exists = PG_GETARG_BOOL(1);
+	Oid			nspid;
+	bool		created;
+	int64		number;
+
+	PreventCommandIfReadOnly("event_store.create_store()");
+
+	nspid = get_namespace_oid(schema, true);
+	if (OidIsValid(nspid) && es_store_of_schema(nspid) != NULL)
+	{
+		if (!if_not_exists)
+			ereport(ERROR,
+					(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("schema", schema)),
+								"schema \"%s\" is already an event store", schema),
+					 errhint("Pass if_not_exists => true if that is what you want.")));
+		ereport(NOTICE, (errmsg("schema \"%s\" is already an event store, skipping", schema)));
+		PG_RETURN_VOID();
+	}
+
+	created = !OidIsValid(nspid);
+	if (created)
+		es_statement_create_schema(schema);
+	number = random_number();
+	es_statement_create_tables(schema, number);
+	guard_tables(get_namespace_oid(schema, false));
+	register_store(number, created);
+	PG_RETURN_VOID();
+}
+
+Datum
+event_store_attach_store(PG_FUNCTION_ARGS)
+{
+	char	   *schema = schema_argument(PG_GETARG_TEXT_PP(0));
+	Oid			nspid = get_namespace_oid(schema, true);
+	Oid			log = OidIsValid(nspid) ? get_relname_relid("event_log", nspid) : InvalidOid;
+	int64		number = OidIsValid(nspid) ? number_of_schema(nspid) : 0;
+
+	PreventCommandIfReadOnly("event_store.attach_store()");
+	if (!OidIsValid(log) || number == 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_STORE_NOT_FOUND, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" does not hold the tables of an event store", schema),
+				 errhint("Make a new store with event_store.create_store().")));
+	if (!es_owns_relation(log, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"must be owner of the event_log in schema \"%s\"", schema),
+				 errhint("Ask the owner, or become a member of the owning role.")));
+	attach(nspid, number);
+	PG_RETURN_VOID();
+}
+
+Datum
+event_store_attach_found_stores(PG_FUNCTION_ARGS)
+{
+	int			attached = 0;
+	ListCell   *lc;
+
+	foreach(lc, es_statement_found_schemas())
+	{
+		Oid			nspid = lfirst_oid(lc);
+		int64		number = number_of_schema(nspid);
+
+		CHECK_FOR_INTERRUPTS();
+		if (number != 0 && es_store_of_schema(nspid) == NULL)
+		{
+			attach(nspid, number);
+			attached++;
+		}
+	}
+	PG_RETURN_INT32(attached);
+}
+
+Datum
+event_store_drop_store(PG_FUNCTION_ARGS)
+{
+	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+	char	   *schema = pstrdup(NameStr(store->schema));
+	char	   *confirm = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	int64		number = store->number;
+	bool		owns_schema;
+
+	PreventCommandIfReadOnly("event_store.drop_store()");
+	if (strcmp(schema, confirm) != 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+							ES_MEMBERS(ES_TEXT("schema", schema), ES_TEXT("confirm", confirm)),
+							"to drop event store \"%s\" with all its events, confirm must repeat its name", schema),
+				 errhint("Call event_store.drop_store(%s, confirm => %s).",
+						 quote_literal_cstr(schema), quote_literal_cstr(schema))));
+	es_statement_drop_tables(schema);
+	owns_schema = unregister_store(number);
+	if (owns_schema)
+		es_statement_drop_schema_if_empty(schema);
+	PG_RETURN_VOID();
+}
+
+Datum
+event_store_grant_store(PG_FUNCTION_ARGS)
+{
+	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+	char	   *schema = pstrdup(NameStr(store->schema));
+	char	   *access = text_to_cstring(PG_GETARG_TEXT_PP(2));
+
+	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
+							"access \"%s\" is unknown", access),
+				 errhint("Use reader, writer or admin.")));
+	es_statement_grant(schema, text_to_cstring(PG_GETARG_TEXT_PP(1)), access);
+	PG_RETURN_VOID();
+}
+
+Datum
+event_store_revoke_store(PG_FUNCTION_ARGS)
+{
+	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+
+	es_statement_revoke(pstrdup(NameStr(store->schema)), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}

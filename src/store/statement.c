@@ -1,0 +1,331 @@
+/*
+ * statement.c
+ *		The SQL text of the C code: definitions of a store, queries on it.
+ *
+ * This is the only C file with SQL in it.  Every name is qualified, every
+ * identifier that is not ours goes through quote_identifier, every value
+ * through a parameter, so the caller's search_path means nothing here.
+ *
+ * Definitions run as the caller, whose rights decide.  Plans are kept with the
+ * store and go when it is loaded anew.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "base/errors.h"
+#include "store/statement.h"
+
+/* In all templates $S stands for the quoted schema, other $X for one more text. */
+
+static const char create_tables[] =
+"CREATE TABLE $S.event_streams ("
+"	stream_id pg_catalog.int8 NOT NULL,"
+"	stream_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	created_at pg_catalog.timestamptz NOT NULL,"
+"	deleted_at pg_catalog.timestamptz,"
+"	truncate_before pg_catalog.int8,"
+"	max_age pg_catalog.interval,"
+"	max_count pg_catalog.int8,"
+"	metadata pg_catalog.jsonb,"
+"	CONSTRAINT event_streams_pkey PRIMARY KEY (stream_id),"
+"	CONSTRAINT event_streams_stream_name_key UNIQUE (stream_name));"
+"CREATE TABLE $S.event_log ("
+"	position pg_catalog.int8 NOT NULL,"
+"	stream_id pg_catalog.int8 NOT NULL,"
+"	version pg_catalog.int8 NOT NULL,"
+"	created_at pg_catalog.timestamptz NOT NULL,"
+"	event_id pg_catalog.uuid NOT NULL,"
+"	correlation_id pg_catalog.uuid,"
+"	causation_id pg_catalog.uuid,"
+"	event_type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	data pg_catalog.jsonb NOT NULL,"
+"	metadata pg_catalog.jsonb,"
+"	CONSTRAINT event_log_pkey PRIMARY KEY (stream_id, version),"
+"	CONSTRAINT event_log_position_key UNIQUE (position));"
+"CREATE UNIQUE INDEX event_log_event_id_key ON $S.event_log (event_id)"
+"	WHERE event_id OPERATOR(pg_catalog.<) '$L' OR event_id OPERATOR(pg_catalog.>) '$H';"
+"CREATE TABLE $S.event_snapshots ("
+"	source pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	version pg_catalog.int8 NOT NULL,"
+"	schema_version pg_catalog.int4 NOT NULL,"
+"	state pg_catalog.jsonb NOT NULL,"
+"	created_at pg_catalog.timestamptz NOT NULL,"
+"	CONSTRAINT event_snapshots_pkey PRIMARY KEY (source));"
+
+/* One row, moved often: room on the page keeps its updates HOT. */
+"CREATE TABLE $S.event_mark ("
+"	store_number pg_catalog.int8 NOT NULL,"
+"	position pg_catalog.int8 NOT NULL,"
+"	layout pg_catalog.int4 NOT NULL,"
+"	changed_at pg_catalog.timestamptz NOT NULL)"
+"	WITH (fillfactor = 10);"
+"ALTER TABLE $S.event_mark REPLICA IDENTITY FULL;"
+"INSERT INTO $S.event_mark VALUES ($N, 0, $V, pg_catalog.now());"
+"CREATE SEQUENCE $S.event_position AS pg_catalog.int8 INCREMENT BY $B"
+"	MINVALUE 1 MAXVALUE 4611686018427387903 START WITH 1 CACHE 1 NO CYCLE"
+"	OWNED BY $S.event_log.position;";
+
+/*
+ * Rows are guarded one by one against UPDATE and DELETE, so that an inheritance
+ * parent is no way around, and also under session_replication_role = replica.
+ * INSERT is guarded in the origin role only: a copy is filled in replica role.
+ */
+static const char create_guard[] =
+"CREATE OR REPLACE TRIGGER event_store_no_insert BEFORE INSERT ON $S.$T"
+"	FOR EACH STATEMENT EXECUTE FUNCTION event_store.guard_store_table();"
+"CREATE OR REPLACE TRIGGER event_store_no_change BEFORE UPDATE OR DELETE ON $S.$T"
+"	FOR EACH ROW EXECUTE FUNCTION event_store.guard_store_table();"
+"ALTER TABLE $S.$T ENABLE ALWAYS TRIGGER event_store_no_change;"
+"CREATE OR REPLACE TRIGGER event_store_no_truncate BEFORE TRUNCATE ON $S.$T"
+"	FOR EACH STATEMENT EXECUTE FUNCTION event_store.guard_store_table();"
+"ALTER TABLE $S.$T ENABLE ALWAYS TRIGGER event_store_no_truncate;";
+
+static const char drop_tables[] =
+"DROP TABLE $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark;";
+
+static const char grant_reader[] =
+"GRANT USAGE ON SCHEMA $S TO $R;"
+"GRANT SELECT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark TO $R;";
+
+static const char grant_writer[] =
+"GRANT INSERT ON $S.event_log, $S.event_streams, $S.event_snapshots TO $R;"
+"GRANT UPDATE ON $S.event_snapshots TO $R;";
+
+static const char grant_admin[] =
+"GRANT UPDATE, DELETE ON $S.event_log, $S.event_streams, $S.event_snapshots TO $R;";
+
+static const char revoke_all[] =
+"REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark FROM $R;"
+"REVOKE ALL ON SEQUENCE $S.event_position FROM $R;"
+"REVOKE USAGE ON SCHEMA $S FROM $R;";
+
+#define LOG_COLUMNS \
+"position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata"
+
+typedef struct StoreQuery
+{
+	const char *text;
+	int			nparameters;
+	Oid			parameters[LOG_NCOLUMNS];
+} StoreQuery;
+
+static const StoreQuery queries[ES_STMT_COUNT] = {
+	[ES_STMT_INSERT] = {"INSERT INTO $S.event_log (" LOG_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		LOG_NCOLUMNS, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, UUIDOID,
+	UUIDOID, UUIDOID, TEXTOID, JSONBOID, JSONBOID}},
+	[ES_STMT_READ_STREAM] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
+	" WHERE stream_id OPERATOR(pg_catalog.=) $1"
+	" AND version OPERATOR(pg_catalog.>=) $2 AND version OPERATOR(pg_catalog.<=) $3"
+	" ORDER BY version USING OPERATOR(pg_catalog.<)",
+		3, {INT8OID, INT8OID, INT8OID}},
+	[ES_STMT_READ_STREAM_BACK] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
+	" WHERE stream_id OPERATOR(pg_catalog.=) $1"
+	" AND version OPERATOR(pg_catalog.>=) $2 AND version OPERATOR(pg_catalog.<=) $3"
+	" ORDER BY version USING OPERATOR(pg_catalog.>)",
+		3, {INT8OID, INT8OID, INT8OID}},
+	[ES_STMT_READ_LOG] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
+	" WHERE position OPERATOR(pg_catalog.>=) $1 AND position OPERATOR(pg_catalog.<=) $2"
+	" ORDER BY position USING OPERATOR(pg_catalog.<)",
+		2, {INT8OID, INT8OID}},
+	[ES_STMT_READ_LOG_BACK] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
+	" WHERE position OPERATOR(pg_catalog.>=) $1 AND position OPERATOR(pg_catalog.<=) $2"
+	" ORDER BY position USING OPERATOR(pg_catalog.>)",
+		2, {INT8OID, INT8OID}},
+	[ES_STMT_READ_EVENT_ID] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
+	" WHERE event_id OPERATOR(pg_catalog.=) $1",
+		1, {UUIDOID}},
+};
+
+/*
+ * A template with its marks replaced, palloc'd.  args is a list of pairs: the
+ * mark's letter and its text, as quoted as it has to be; it ends with 0.
+ */
+static char *
+expand(const char *template, const char *args[][2])
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const char *c = template; *c; c++)
+	{
+		int			i = 0;
+
+		if (*c == '$')
+			while (args[i][0] != NULL && args[i][0][0] != c[1])
+				i++;
+		if (*c == '$' && args[i][0] != NULL)
+		{
+			appendStringInfoString(&text, args[i][1]);
+			c++;
+		}
+		else
+			appendStringInfoChar(&text, *c);
+	}
+	return text.data;
+}
+
+/* Run one or more statements; returns the rows of the last. */
+static uint64
+run(const char *template, const char *args[][2])
+{
+	char	   *text = expand(template, args);
+	uint64		processed;
+	int			result;
+
+	SPI_connect();
+	result = SPI_execute(text, false, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+	processed = SPI_processed;
+	SPI_finish();
+	return processed;
+}
+
+static uint64
+run_in(const char *schema, const char *template)
+{
+	return run(template, (const char *[][2]) {{"S", quote_identifier(schema)}, {NULL, NULL}});
+}
+
+/* Create the schema; the caller needs CREATE on the database. */
+void
+es_statement_create_schema(const char *schema)
+{
+	run_in(schema, "CREATE SCHEMA $S");
+}
+
+/* Create the tables of a store, owned by the caller. */
+void
+es_statement_create_tables(const char *schema, int64 number)
+{
+	pg_uuid_t	low;
+	pg_uuid_t	high;
+
+	es_event_id_range(number, &low, &high);
+	run(create_tables,
+		(const char *[][2]) {
+			{"S", quote_identifier(schema)},
+			{"L", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&low)))},
+			{"H", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&high)))},
+			{"N", psprintf(INT64_FORMAT, number)},
+			{"V", psprintf("%d", ES_LAYOUT)},
+			{"B", psprintf("%d", ES_POSITION_BLOCK)},
+			{NULL, NULL}});
+}
+
+/* Put our guard triggers, again if need be, on the tables that only we write. */
+void
+es_statement_create_guards(const char *schema)
+{
+	static const char *const tables[] = {"event_log", "event_streams"};
+
+	for (int i = 0; i < lengthof(tables); i++)
+		run(create_guard,
+			(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", tables[i]}, {NULL, NULL}});
+}
+
+void
+es_statement_drop_tables(const char *schema)
+{
+	run_in(schema, drop_tables);
+}
+
+/* Drop the schema if nothing is left in it; tells whether it did. */
+bool
+es_statement_drop_schema_if_empty(const char *schema)
+{
+	if (run("SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n"
+			" ON d.refobjid OPERATOR(pg_catalog.=) n.oid"
+			" WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
+			" AND n.nspname OPERATOR(pg_catalog.=) $Q LIMIT 1",
+			(const char *[][2]) {{"Q", quote_literal_cstr(schema)}, {NULL, NULL}}) > 0)
+		return false;
+	run_in(schema, "DROP SCHEMA $S");
+	return true;
+}
+
+/* access is reader, writer or admin, each with the rights of those before. */
+void
+es_statement_grant(const char *schema, const char *role, const char *access)
+{
+	const char *args[][2] = {
+		{"S", quote_identifier(schema)},
+		{"R", quote_identifier(role)},
+		{NULL, NULL}
+	};
+
+	run(grant_reader, args);
+	if (strcmp(access, "reader") != 0)
+		run(grant_writer, args);
+	if (strcmp(access, "admin") == 0)
+		run(grant_admin, args);
+}
+
+void
+es_statement_revoke(const char *schema, const char *role)
+{
+	run(revoke_all,
+		(const char *[][2]) {
+			{"S", quote_identifier(schema)},
+			{"R", quote_identifier(role)},
+			{NULL, NULL}
+		});
+}
+
+/* The OIDs of all schemas with the tables of a store, registered or not. */
+List *
+es_statement_found_schemas(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result = NIL;
+
+	SPI_connect();
+	if (SPI_execute("SELECT relnamespace FROM pg_catalog.pg_class"
+					" WHERE relname OPERATOR(pg_catalog.=) ANY ('{event_log,event_streams,event_mark,event_position}')"
+					" AND relkind OPERATOR(pg_catalog.=) ANY ('{r,p,S}') AND relpersistence OPERATOR(pg_catalog.=) 'p'"
+					" GROUP BY 1 HAVING pg_catalog.count(*) OPERATOR(pg_catalog.=) 4 ORDER BY 1",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for stores");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Oid			nspid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		result = lappend_oid(result, nspid);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return result;
+}
+
+/*
+ * The saved plan of a query on a store.  The caller is connected to SPI.  The
+ * parameters of the insert are the columns of event_log; of a stream read the
+ * stream's id, lowest and highest version; of a log read lowest and highest
+ * position; of a read by id the id.
+ */
+SPIPlanPtr
+es_statement_plan(EsStore *store, EsStatement which)
+{
+	if (store->plans[which] == NULL)
+	{
+		const StoreQuery *query = &queries[which];
+		SPIPlanPtr	plan;
+		char	   *text = expand(query->text,
+								  (const char *[][2]) {{"S", quote_identifier(NameStr(store->schema))}, {NULL, NULL}});
+
+		plan = SPI_prepare(text, query->nparameters, (Oid *) query->parameters);
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		store->plans[which] = plan;
+	}
+	return store->plans[which];
+}

@@ -1,0 +1,21 @@
+/*
+ * statement.h
+ *		The SQL text of the C code: definitions of a store, queries on it.
+ */
+#ifndef ES_STATEMENT_H
+#define ES_STATEMENT_H
+
+#include "store/store.h"
+
+extern void es_statement_create_schema(const char *schema);
+extern void es_statement_create_tables(const char *schema, int64 number);
+extern void es_statement_create_guards(const char *schema);
+extern void es_statement_drop_tables(const char *schema);
+extern bool es_statement_drop_schema_if_empty(const char *schema);
+extern void es_statement_grant(const char *schema, const char *role, const char *access);
+extern void es_statement_revoke(const char *schema, const char *role);
+extern List *es_statement_found_schemas(void);
+
+extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
+
+#endif							/* ES_STATEMENT_H */

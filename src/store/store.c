@@ -1,0 +1,670 @@
+/*
+ * store.c
+ *		Which store a call goes to, and what is known of it.
+ *
+ * A store is a schema with the tables event_log, event_streams and event_mark
+ * and the sequence event_position.  Its identity is the number in event_mark;
+ * it is registered when that number stands in event_store.store_registry.  So
+ * rename, dump, restore and DROP EXTENSION need no bookkeeping.
+ *
+ * The store in use is the first one on the search_path.  What is known of a
+ * store is cached by the OID of its schema.  A relcache or namespace
+ * invalidation clears `valid`, and the next look-up loads anew; what was
+ * replaced is freed in a later transaction, since callers up the stack may
+ * still hold the pointer.  Schemas that are no store are not cached here: the
+ * system caches answer for them.
+ *
+ * Whoever opens a table of the store must look at `valid` again once it has
+ * the lock (es_store_open_log does).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/extension.h"
+#include "base/xact.h"
+#include "store/store.h"
+
+#define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
+
+typedef struct ColumnSpec
+{
+	const char *name;
+	Oid			type;
+} ColumnSpec;
+
+static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
+	[LOG_POSITION] = {"position", INT8OID},
+	[LOG_STREAM_ID] = {"stream_id", INT8OID},
+	[LOG_VERSION] = {"version", INT8OID},
+	[LOG_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+	[LOG_EVENT_ID] = {"event_id", UUIDOID},
+	[LOG_CORRELATION_ID] = {"correlation_id", UUIDOID},
+	[LOG_CAUSATION_ID] = {"causation_id", UUIDOID},
+	[LOG_EVENT_TYPE] = {"event_type", TEXTOID},
+	[LOG_DATA] = {"data", JSONBOID},
+	[LOG_METADATA] = {"metadata", JSONBOID},
+};
+
+static const ColumnSpec stream_columns[STREAM_NCOLUMNS] = {
+	[STREAM_ID] = {"stream_id", INT8OID},
+	[STREAM_NAME] = {"stream_name", TEXTOID},
+	[STREAM_CATEGORY] = {"category", TEXTOID},
+	[STREAM_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+	[STREAM_DELETED_AT] = {"deleted_at", TIMESTAMPTZOID},
+	[STREAM_TRUNCATE_BEFORE] = {"truncate_before", INT8OID},
+	[STREAM_MAX_AGE] = {"max_age", INTERVALOID},
+	[STREAM_MAX_COUNT] = {"max_count", INT8OID},
+	[STREAM_METADATA] = {"metadata", JSONBOID},
+};
+
+static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
+	[MARK_STORE_NUMBER] = {"store_number", INT8OID},
+	[MARK_POSITION] = {"position", INT8OID},
+	[MARK_LAYOUT] = {"layout", INT4OID},
+	[MARK_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
+};
+
+typedef struct CacheEntry
+{
+	Oid			nspid;			/* hash key */
+	EsStore    *store;
+} CacheEntry;
+
+typedef struct Replaced
+{
+	struct Replaced *next;
+	uint64		transaction;	/* in which it was replaced */
+	EsStore    *store;
+} Replaced;
+
+static HTAB *cache = NULL;
+static Replaced *replaced = NULL;
+static uint64 transactions = 0; /* ended in this session */
+
+static void
+invalidate(Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	CacheEntry *entry;
+
+	if (cache == NULL)
+		return;
+
+	hash_seq_init(&status, cache);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		EsStore    *s = entry->store;
+
+		if (s != NULL &&
+			(!OidIsValid(relid) || relid == s->log || relid == s->streams ||
+			 relid == s->mark || relid == s->sequence))
+			s->valid = false;
+	}
+}
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	invalidate(relid);
+}
+
+static void
+namespace_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	invalidate(InvalidOid);
+}
+
+static void
+transaction_ended(bool committed)
+{
+	transactions++;
+}
+
+/* Free the stores that no caller can hold any more. */
+static void
+free_replaced(void)
+{
+	Replaced  **link = &replaced;
+
+	while (*link != NULL)
+	{
+		Replaced   *r = *link;
+
+		if (r->transaction == transactions)
+		{
+			link = &r->next;
+			continue;
+		}
+		*link = r->next;
+		for (int i = 0; i < ES_STMT_COUNT; i++)
+			if (r->store->plans[i] != NULL)
+				SPI_freeplan(r->store->plans[i]);
+		MemoryContextDelete(r->store->context);
+		pfree(r);
+	}
+}
+
+/* Does the number stand in the registry? */
+static bool
+is_registered(int64 number)
+{
+	Oid			relid = es_extension_relation("store_registry");
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	bool		found;
+
+	if (!OidIsValid(relid))
+		return false;
+
+	rel = table_open(relid, AccessShareLock);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(number));
+	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What differs from the columns we make, palloc'd; NULL if nothing does. */
+static char *
+column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < Max(ncolumns, desc->natts); i++)
+	{
+		Form_pg_attribute att = i < desc->natts ? TupleDescAttr(desc, i) : NULL;
+
+		if (i >= ncolumns)
+		{
+			if (!att->attisdropped)
+				return psprintf("table %s has an additional column %s",
+								RelationGetRelationName(rel), NameStr(att->attname));
+		}
+		else if (att == NULL || att->attisdropped ||
+				 strcmp(NameStr(att->attname), columns[i].name) != 0 ||
+				 att->atttypid != columns[i].type)
+			return psprintf("table %s has no column %s of type %s at place %d",
+							RelationGetRelationName(rel), columns[i].name,
+							format_type_be(columns[i].type), i + 1);
+	}
+	return NULL;
+}
+
+/* Read the one row of event_mark; false if the table is not as we make it or empty. */
+static bool
+read_mark(Oid relid, Datum *values, bool *nulls)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	bool		found = false;
+
+	if (rel == NULL)
+		return false;
+	if (rel->rd_rel->relkind == RELKIND_RELATION &&
+		column_defect(rel, mark_columns, MARK_NCOLUMNS) == NULL)
+	{
+		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+		HeapTuple	tuple = systable_getnext(scan);
+
+		if (HeapTupleIsValid(tuple))
+		{
+			heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+			found = !nulls[MARK_STORE_NUMBER] && !nulls[MARK_LAYOUT];
+			/* all columns are passed by value, so the row may go */
+		}
+		systable_endscan(scan);
+	}
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Is it an index on exactly these columns (numbered from 0), ready for use? */
+static bool
+index_is(Relation index, bool unique, bool partial, int ncolumns, int column1, int column2)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indisvalid && form->indisready && form->indisunique == unique &&
+		form->indimmediate && form->indnkeyatts == ncolumns && index->rd_rel->relam == BTREE_AM_OID &&
+		(RelationGetIndexPredicate(index) != NIL) == partial &&
+		form->indkey.values[0] == column1 + 1 &&
+		(ncolumns < 2 || form->indkey.values[1] == column2 + 1);
+}
+
+/*
+ * Learn the indexes of event_log.  Leaves plain_insert set only if an append
+ * can fill all of them by hand: b-trees over columns, without predicate but
+ * for our own.
+ */
+static void
+load_log_indexes(EsStore *store, Relation log)
+{
+	List	   *oids = RelationGetIndexList(log);
+	ListCell   *lc;
+
+	store->indexes = palloc0(sizeof(EsLogIndex) * Max(list_length(oids), 1));
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		EsLogIndex *target = &store->indexes[store->nindexes++];
+
+		target->oid = RelationGetRelid(index);
+		target->info = BuildIndexInfo(index);
+		if (index_is(index, true, false, 2, LOG_STREAM_ID, LOG_VERSION))
+			store->log_by_version = target->oid;
+		else if (index_is(index, true, false, 1, LOG_POSITION, -1))
+			store->log_by_position = target->oid;
+		else if (index_is(index, true, true, 1, LOG_EVENT_ID, -1))
+		{
+			store->log_by_event_id = target->oid;
+			target->given_ids_only = true;
+		}
+		else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
+				 target->info->ii_Expressions != NIL || target->info->ii_Predicate != NIL)
+			store->plain_insert = false;
+		index_close(index, AccessShareLock);
+	}
+	list_free(oids);
+}
+
+static void
+load_stream_indexes(EsStore *store, Relation streams)
+{
+	List	   *oids = RelationGetIndexList(streams);
+	ListCell   *lc;
+
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index_is(index, true, false, 1, STREAM_ID, -1))
+			store->streams_by_id = RelationGetRelid(index);
+		else if (index_is(index, true, false, 1, STREAM_NAME, -1))
+			store->streams_by_name = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(oids);
+}
+
+/* Does the table have an enabled trigger that is not our guard? */
+static bool
+has_foreign_trigger(Relation rel)
+{
+	Oid			guard;
+	TriggerDesc *triggers = rel->trigdesc;
+
+	if (triggers == NULL)
+		return false;
+	guard = LookupFuncName(list_make2(makeString(pstrdup(ES_SCHEMA)),
+									  makeString(pstrdup("guard_store_table"))),
+						   0, NULL, true);
+	for (int i = 0; i < triggers->numtriggers; i++)
+		if (triggers->triggers[i].tgfoid != guard &&
+			triggers->triggers[i].tgenabled != TRIGGER_DISABLED)
+			return true;
+	return false;
+}
+
+/* Fill in what the tables say.  Runs in the store's memory context. */
+static void
+load_tables(EsStore *store)
+{
+	Relation	log = try_relation_open(store->log, AccessShareLock);
+	Relation	streams = try_relation_open(store->streams, AccessShareLock);
+
+	if (log == NULL || streams == NULL)
+		store->valid = false;
+	else if (log->rd_rel->relkind != RELKIND_RELATION && log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		store->defect = psprintf("event_log is a %s",
+								 log->rd_rel->relkind == RELKIND_FOREIGN_TABLE ? "foreign table" :
+								 log->rd_rel->relkind == RELKIND_VIEW ? "view" : "relation of another kind");
+	else if (streams->rd_rel->relkind != RELKIND_RELATION || streams->rd_rel->relam != HEAP_TABLE_AM_OID)
+		store->defect = pstrdup("event_streams is not a plain table");
+	else if ((store->defect = column_defect(log, log_columns, LOG_NCOLUMNS)) == NULL &&
+			 (store->defect = column_defect(streams, stream_columns, STREAM_NCOLUMNS)) == NULL)
+	{
+		TupleConstr *constr = RelationGetDescr(log)->constr;
+
+		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
+			log->rd_rel->relam == HEAP_TABLE_AM_OID;
+		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
+			!has_foreign_trigger(log) &&
+			(constr == NULL || (constr->num_check == 0 && constr->num_defval == 0));
+		if (store->plain)
+		{
+			load_log_indexes(store, log);
+			if (!OidIsValid(store->log_by_version))
+				store->defect = pstrdup("table event_log has no unique index on (stream_id, version)");
+			else if (!OidIsValid(store->log_by_position))
+				store->defect = pstrdup("table event_log has no unique index on (position)");
+			else if (!OidIsValid(store->log_by_event_id))
+				store->defect = pstrdup("table event_log has no partial unique index on (event_id)");
+		}
+		load_stream_indexes(store, streams);
+		if (!OidIsValid(store->streams_by_id))
+			store->defect = pstrdup("table event_streams has no unique index on (stream_id)");
+		else if (!OidIsValid(store->streams_by_name))
+			store->defect = pstrdup("table event_streams has no unique index on (stream_name)");
+	}
+	if (log != NULL)
+		relation_close(log, AccessShareLock);
+	if (streams != NULL)
+		relation_close(streams, AccessShareLock);
+}
+
+/* load_tables for a store in the cache, which an error leaves invalid. */
+static void
+fill(EsStore *store)
+{
+	PG_TRY();
+	{
+		MemoryContext caller = MemoryContextSwitchTo(store->context);
+
+		if (store->defect == NULL)
+			load_tables(store);
+		MemoryContextSwitchTo(caller);
+	}
+	PG_CATCH();
+	{
+		store->valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/* Find a schema's store and what tells that it is one; NULL if there is none. */
+static EsStore *
+load(Oid nspid)
+{
+	EsStore    *store;
+	Oid			log = get_relname_relid("event_log", nspid);
+	Oid			streams;
+	Oid			mark;
+	Oid			sequence;
+	Datum		values[MARK_NCOLUMNS];
+	bool		nulls[MARK_NCOLUMNS];
+	MemoryContext context;
+	MemoryContext caller;
+	char	   *schema;
+
+	if (!OidIsValid(log))
+		return NULL;
+	streams = get_relname_relid("event_streams", nspid);
+	mark = get_relname_relid("event_mark", nspid);
+	sequence = get_relname_relid("event_position", nspid);
+	schema = get_namespace_name(nspid);
+	if (!OidIsValid(streams) || !OidIsValid(mark) || !OidIsValid(sequence) || schema == NULL)
+		return NULL;
+	if (!read_mark(mark, values, nulls) ||
+		!is_registered(DatumGetInt64(values[MARK_STORE_NUMBER])))
+		return NULL;
+	es_extension_check_version();
+
+	/* Only a complete store moves to the long-lived parent. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "event_store store", ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	store = palloc0(sizeof(EsStore));
+	store->context = context;
+	store->nspid = nspid;
+	namestrcpy(&store->schema, schema);
+	store->number = DatumGetInt64(values[MARK_STORE_NUMBER]);
+	store->log = log;
+	store->streams = streams;
+	store->mark = mark;
+	store->sequence = sequence;
+	if (DatumGetInt32(values[MARK_LAYOUT]) != ES_LAYOUT)
+		store->defect = psprintf("its tables are of layout %d, this library knows layout %d",
+								 DatumGetInt32(values[MARK_LAYOUT]), ES_LAYOUT);
+	MemoryContextSwitchTo(caller);
+	return store;
+}
+
+/*
+ * The store in a schema, NULL if the schema is no store.
+ */
+EsStore *
+es_store_of_schema(Oid nspid)
+{
+	CacheEntry *entry;
+	EsStore    *store;
+
+	if (cache == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(CacheEntry)};
+
+		cache = hash_create("event_store stores", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_callback, (Datum) 0);
+	}
+
+	entry = hash_search(cache, &nspid, HASH_FIND, NULL);
+	if (entry != NULL && entry->store != NULL && entry->store->valid)
+		return entry->store;
+
+	for (;;)
+	{
+		store = load(nspid);
+		if (store == NULL)
+			break;
+
+		/*
+		 * An invalidation that arrives while the tables are read must not be
+		 * lost, so the store is in the cache and valid before that begins.
+		 */
+		if (replaced != NULL)
+			free_replaced();
+		entry = hash_search(cache, &nspid, HASH_FIND, NULL);
+		if (entry == NULL)
+		{
+			entry = hash_search(cache, &nspid, HASH_ENTER, NULL);
+			entry->store = NULL;
+		}
+		if (entry->store != NULL)
+		{
+			Replaced   *r = MemoryContextAlloc(TopMemoryContext, sizeof(Replaced));
+
+			r->next = replaced;
+			r->transaction = transactions;
+			r->store = entry->store;
+			replaced = r;
+		}
+		entry->store = store;
+		MemoryContextSetParent(store->context, CacheMemoryContext);
+		store->valid = true;
+
+		fill(store);
+		if (store->valid)
+			return store;
+	}
+	return NULL;
+}
+
+/*
+ * The store that the search_path names.  If it names none, NULL or an error.
+ * The temporary schema never counts.
+ */
+EsStore *
+es_store_current(bool missing_ok)
+{
+	Oid			buffer[PATH_LENGTH];
+	Oid		   *path = buffer;
+	int			length = fetch_search_path_array(buffer, PATH_LENGTH);
+
+	if (length > PATH_LENGTH)
+	{
+		path = palloc(length * sizeof(Oid));
+		length = fetch_search_path_array(path, length);
+	}
+	for (int i = 0; i < length; i++)
+	{
+		EsStore    *store = es_store_of_schema(path[i]);
+
+		if (store != NULL)
+			return store;
+	}
+	if (missing_ok)
+		return NULL;
+	ereport(ERROR,
+			(es_problem(ERRCODE_ES_STORE_NOT_FOUND,
+						ES_MEMBERS(ES_TEXT("search_path", namespace_search_path)),
+						"no schema on the search_path is an event store"),
+			 errhint("Make one with SELECT event_store.create_store('name'), and use it with SET search_path = name, public.")));
+}
+
+/*
+ * Open event_log of the current store with the given lock, having checked
+ * that the caller has the rights on it (ACL_SELECT, ACL_INSERT, ...) and that
+ * its tables are sound.  *store is good for the rest of the transaction.
+ */
+Relation
+es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
+{
+	for (;;)
+	{
+		EsStore    *s = es_store_current(false);
+		Relation	log = try_relation_open(s->log, lockmode);
+
+		if (log != NULL && s->valid)
+		{
+			if (s->defect != NULL)
+				ereport(ERROR,
+						(es_problem(log->rd_rel->relkind == RELKIND_FOREIGN_TABLE ||
+									log->rd_rel->relkind == RELKIND_VIEW ?
+									ERRCODE_FEATURE_NOT_SUPPORTED : ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+									ES_MEMBERS(ES_TEXT("store", NameStr(s->schema)), ES_TEXT("defect", s->defect)),
+									"event store \"%s\" cannot be used: %s", NameStr(s->schema), s->defect),
+						 errhint("The tables of a store must stay as event_store.create_store made them; undo the change.")));
+			if (pg_class_aclcheck(s->log, GetUserId(), rights) != ACLCHECK_OK)
+				ereport(ERROR,
+						(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE,
+									ES_MEMBERS(ES_TEXT("store", NameStr(s->schema))),
+									"permission denied to %s event store \"%s\"",
+									rights == ACL_SELECT ? "read" : rights == ACL_INSERT ? "append to" : "change",
+									NameStr(s->schema)),
+						 errhint("The owner of the store gives rights with event_store.grant_store().")));
+			*store = s;
+			return log;
+		}
+		if (log != NULL)
+			relation_close(log, lockmode);
+	}
+}
+
+/*
+ * Must this caller's access to event_log go through SQL, because the table is
+ * not a plain one or row-level security holds for the caller?
+ */
+bool
+es_store_use_sql(EsStore *store, Relation log)
+{
+	if (!store->plain)
+		return true;
+	return log->rd_rel->relrowsecurity &&
+		check_enable_rls(store->log, InvalidOid, false) == RLS_ENABLED;
+}
+
+/*
+ * Event ids made here are UUIDs of version 8 (RFC 9562): the 60 bits of the
+ * store's number around the version nibble, then 62 bits of position after
+ * the variant.  So the ids of one store are one range of UUIDs in the order of
+ * their positions, and the partial index over ids that callers gave is
+ * "outside that range".
+ */
+static void
+make_id(int64 number, uint64 position, pg_uuid_t *id)
+{
+	uint64		high = ((uint64) number >> 12 << 16) | UINT64CONST(0x8000) | ((uint64) number & 0xfff);
+	uint64		low = UINT64CONST(0x8000000000000000) | position;
+
+	for (int i = 0; i < 8; i++)
+	{
+		id->data[i] = (unsigned char) (high >> (56 - 8 * i));
+		id->data[8 + i] = (unsigned char) (low >> (56 - 8 * i));
+	}
+}
+
+void
+es_event_id_make(const EsStore *store, int64 position, pg_uuid_t *id)
+{
+	make_id(store->number, (uint64) position, id);
+}
+
+/* Is it an id of this store's range?  Then *position is what it says. */
+bool
+es_event_id_made_here(const EsStore *store, const pg_uuid_t *id, int64 *position)
+{
+	pg_uuid_t	first;
+	uint64		low = 0;
+
+	make_id(store->number, 0, &first);
+	if (memcmp(id->data, first.data, 8) != 0 || (id->data[8] & 0xc0) != 0x80)
+		return false;
+	for (int i = 8; i < 16; i++)
+		low = low << 8 | id->data[i];
+	*position = (int64) (low & UINT64CONST(0x3fffffffffffffff));
+	return true;
+}
+
+/* The range of the ids that a store of this number makes. */
+void
+es_event_id_range(int64 number, pg_uuid_t *low, pg_uuid_t *high)
+{
+	make_id(number, 0, low);
+	make_id(number, UINT64CONST(0x3fffffffffffffff), high);
+}
+
+void
+EsStoreInit(void)
+{
+	static const EsXactHook hook = {.end = transaction_ended};
+
+	es_xact_register(&hook);
+}
+
+PG_FUNCTION_INFO_V1(event_store_current_store);
+PG_FUNCTION_INFO_V1(event_store_store_number);
+
+Datum
+event_store_current_store(PG_FUNCTION_ARGS)
+{
+	EsStore    *store = es_store_current(true);
+
+	if (store == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(NameStr(store->schema)));
+}
+
+Datum
+event_store_store_number(PG_FUNCTION_ARGS)
+{
+	EsStore    *store = es_store_of_schema(PG_GETARG_OID(0));
+
+	if (store == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(store->number);
+}

@@ -1,0 +1,124 @@
+/*
+ * store.h
+ *		Which store a call goes to, and what is known of it.
+ */
+#ifndef ES_STORE_H
+#define ES_STORE_H
+
+#include "executor/spi.h"
+#include "nodes/execnodes.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+/* Columns of event_log, in the order of the table. */
+enum EsLogColumn
+{
+	LOG_POSITION,
+	LOG_STREAM_ID,
+	LOG_VERSION,
+	LOG_CREATED_AT,
+	LOG_EVENT_ID,
+	LOG_CORRELATION_ID,
+	LOG_CAUSATION_ID,
+	LOG_EVENT_TYPE,
+	LOG_DATA,
+	LOG_METADATA,
+	LOG_NCOLUMNS
+};
+
+/* Columns of event_streams. */
+enum EsStreamColumn
+{
+	STREAM_ID,
+	STREAM_NAME,
+	STREAM_CATEGORY,
+	STREAM_CREATED_AT,
+	STREAM_DELETED_AT,
+	STREAM_TRUNCATE_BEFORE,
+	STREAM_MAX_AGE,
+	STREAM_MAX_COUNT,
+	STREAM_METADATA,
+	STREAM_NCOLUMNS
+};
+
+/* Columns of event_mark, a table of one row. */
+enum EsMarkColumn
+{
+	MARK_STORE_NUMBER,
+	MARK_POSITION,
+	MARK_LAYOUT,
+	MARK_CHANGED_AT,
+	MARK_NCOLUMNS
+};
+
+#define ES_LAYOUT			1	/* of the tables of a store */
+#define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
+
+/* An index of event_log that an append has to fill by hand. */
+typedef struct EsLogIndex
+{
+	Oid			oid;
+	bool		given_ids_only; /* the partial index over event_id */
+	IndexInfo  *info;
+} EsLogIndex;
+
+/* Queries for tables that cannot be accessed directly. */
+typedef enum EsStatement
+{
+	ES_STMT_INSERT,
+	ES_STMT_READ_STREAM,
+	ES_STMT_READ_STREAM_BACK,
+	ES_STMT_READ_LOG,
+	ES_STMT_READ_LOG_BACK,
+	ES_STMT_READ_EVENT_ID,
+	ES_STMT_COUNT
+} EsStatement;
+
+/*
+ * A store, as cached by this backend.  The pointer is good until the end of
+ * the transaction; `valid` turns false when anything here may have changed.
+ */
+typedef struct EsStore
+{
+	Oid			nspid;
+	bool		valid;
+	NameData	schema;
+	int64		number;			/* 60 random bits, in the ids made here */
+
+	Oid			log;
+	Oid			streams;
+	Oid			mark;
+	Oid			sequence;
+	Oid			log_by_version; /* indexes; InvalidOid if not plain */
+	Oid			log_by_position;
+	Oid			log_by_event_id;
+	Oid			streams_by_id;
+	Oid			streams_by_name;
+
+	bool		plain;			/* event_log can be read directly */
+	bool		plain_insert;	/* ... and written */
+	char	   *defect;			/* what is wrong with the tables, or NULL */
+	int			nindexes;
+	EsLogIndex *indexes;
+
+	struct EsStoreSlot *slot;	/* owned by log/horizon */
+	struct EsStreamCache *cache;	/* owned by log/stream */
+	SPIPlanPtr	plans[ES_STMT_COUNT];	/* owned by store/statement */
+
+	MemoryContext context;		/* holds all of this */
+} EsStore;
+
+extern EsStore *es_store_current(bool missing_ok);
+extern EsStore *es_store_of_schema(Oid nspid);
+extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights);
+extern bool es_store_use_sql(EsStore *store, Relation log);
+
+/* identifiers made here */
+extern void es_event_id_make(const EsStore *store, int64 position, pg_uuid_t *id);
+extern bool es_event_id_made_here(const EsStore *store, const pg_uuid_t *id, int64 *position);
+extern void es_event_id_range(int64 number, pg_uuid_t *low, pg_uuid_t *high);
+
+extern void EsStoreInit(void);
+
+#endif							/* ES_STORE_H */

@@ -1,0 +1,146 @@
+#!/bin/bash
+# make bench: what the extension costs against plain PostgreSQL, on a private server, in about four minutes.
+#   BENCH_SECS  seconds a slice (3)     BENCH_REPS  repetitions (3)     BENCH_ONLY  run only the work whose name matches
+# Each piece of work runs in slices, the floor's and ours in turn, and a ratio is the median over the repetitions of the ratio
+# inside one repetition: what else the machine does then falls on both. First in rank is the CPU time of the server's
+# processes a call, which neighbours disturb least; it is what the postmaster has collected from children that ended.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../lib.sh"
+
+secs=${BENCH_SECS:-3}
+reps=${BENCH_REPS:-3}
+streams=1000                # each client appends to its own share of them, so no call conflicts
+first=1000000000000000      # the first stream: its name for us, its number for the floor
+data='{"orderId":"8f14e45f-ceea-467f-a0e6-b3c0a9b2d1c7","customerId":"c-102938","status":"placed","currency":"EUR","total":12345.67,"lines":[{"sku":"SKU-00012","qty":2,"price":1999},{"sku":"SKU-00345","qty":1,"price":4950}],"note":"leave at the door","rev":17}'
+metadata='{"correlationId":"0f8fad5b-d9cb-469f-a165-70867728950e","userId":"u-4711","source":"web","v":1}'
+id=4e6f1c5a-0d4e-4a7b-9f3e-2b8c6d1f7a90     # an event id as a client would make it; no index holds it, so one will do
+
+# work clients synchronous_commit
+cells=(
+	'append_one 1 off' 'append_one 8 off' 'append_one 32 off' 'append_one 1 on' 'append_one 8 on' 'append_one 32 on'
+	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
+	'read_stream 1 off' 'read_all 1 off'
+)
+
+sql() { PGOPTIONS="-c client_min_messages=warning" es_psql -qAt -v ON_ERROR_STOP=1 "$@"; }
+
+# events N: a JSON array of N events
+events() {
+	local event="{\"type\":\"OrderPlaced\",\"data\":$data,\"metadata\":$metadata}" list i
+	for ((i = 1; i <= $1; i++)); do list=${list:+$list,}$event; done
+	echo "[$list]"
+}
+
+# floor_append_many N: the script of the floor's INSERT of N rows. What need not differ from row to row is one parameter, because
+# pgbench knows no more than 256 of them.
+floor_append_many() {
+	local rows i
+	for ((i = 1; i <= $1; i++)); do
+		rows=${rows:+$rows, }"($i, CAST(:data AS jsonb), CAST(:metadata AS jsonb))"
+	done
+	cat <<-END
+		\\set stream :first + :client_id * :k + mod(:i, :k)
+		\\set version (:i / :k) * :n + 1
+		\\set i :i + 1
+		INSERT INTO floor.event (stream_id, version, event_id, event_type, data, metadata) SELECT p.stream, p.version + r.n, p.id, 'OrderPlaced', r.data, r.metadata FROM (SELECT CAST(:stream AS bigint), CAST(:version AS bigint), CAST(:id AS uuid)) p (stream, version, id), (VALUES $rows) r (n, data, metadata);
+	END
+}
+
+# script SYSTEM WORK: the pgbench script
+script() {
+	case $1-$2 in
+		floor-append_[0-9]*) floor_append_many "${2#append_}" ;;
+		event_store-append_[0-9]*) cat "$here/pgbench/append_many.event_store.sql" ;;
+		*) cat "$here/pgbench/$2.$1.sql" ;;
+	esac
+}
+
+# make_event_tables: the tables that appends go to, new for each slice so that all slices meet the same, each of the streams
+# with one event in it
+make_event_tables() {
+	sql -v table=event -f - <"$here/floor.sql"
+	sql -v data="$data" -v metadata="$metadata" -v first=$first -v streams=$streams -f - <<-'END' >/dev/null
+		INSERT INTO floor.event (stream_id, version, event_id, event_type, data, metadata)
+		SELECT :first + n, 1, gen_random_uuid(), 'OrderPlaced', :'data', :'metadata' FROM generate_series(0, :streams - 1) n;
+		SELECT event_store.drop_store(schema, schema) FROM event_store.stores WHERE schema = 'bench';
+		SELECT event_store.create_store('bench');
+		SET search_path = bench;
+		SELECT count(event_store.append_event((:first + n)::text, 'OrderPlaced', :'data', :'metadata', 0))
+		FROM generate_series(0, :streams - 1) n;
+	END
+}
+
+# make_archive: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both sides
+make_archive() {
+	sql -v table=archive -f - <"$here/floor.sql"
+	sql -v events="$(events 10)" -v first=$first -v streams=$streams -f - <<-'END' >/dev/null
+		SELECT event_store.create_store('archive');
+		SET search_path = archive;
+		SELECT count(event_store.append((:first + n)::text, :'events'::text, turn * 10))
+		FROM generate_series(0, 9) turn, generate_series(0, :streams - 1) n;
+		INSERT INTO floor.archive (stream_id, version, position, event_id, event_type, data, metadata, created_at)
+		SELECT stream::bigint, version, position, event_id, type, data, metadata, created_at
+		FROM event_store.read_all(max_count => 1000000);
+		VACUUM ANALYZE;
+	END
+}
+
+# children_cpu: seconds of CPU of the server's processes that have ended, in clock ticks
+children_cpu() {
+	local stat
+	stat=$(<"/proc/$postmaster/stat")
+	set -- ${stat##*) }
+	echo $((${14} + ${15}))
+}
+
+wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
+
+# slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
+slice() {
+	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench events=[] cpu0 cpu1 wal0 wal1 calls tps
+	case $what in
+		read_*) store=archive ;;
+		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
+	esac
+	[[ $store == archive ]] || make_event_tables
+	wal0=$(wal)
+	sleep 0.2               # until the last psql's process has ended and is counted
+	cpu0=$(children_cpu)
+	script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync" es_as_postgres pgbench \
+		-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \
+		-D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" -f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
+	sleep 0.2
+	cpu1=$(children_cpu)
+	wal1=$(wal)
+	calls=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$work/pgbench")
+	tps=$(sed -n 's/^tps = \([0-9.]*\) .*/\1/p' "$work/pgbench")
+	echo "$1 $system $what.$clients.$sync calls=$calls rate=$tps ticks=$((cpu1 - cpu0)) wal=$((wal1 - wal0))" >>"$work/results"
+}
+
+es_setup
+es_build
+es_server_start -c fsync=on -c shared_buffers=1GB -c wal_buffers=64MB -c max_wal_size=4GB -c checkpoint_timeout=60min -c jit=off \
+	-c autovacuum=off -c max_connections=100
+work=$ES_RUN
+postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
+es_psql -q -d postgres -c 'CREATE DATABASE bench'
+export PGDATABASE=bench
+sql -c "CREATE EXTENSION event_store"
+make_archive
+for table in archive floor; do
+	if [[ $table == archive ]]; then name=event_store where="schemaname = 'archive'"; else name=floor where="tablename = 'archive'"; fi
+	sql -c "SELECT '1 $name archive bytes=' || sum(pg_total_relation_size(format('%I.%I', schemaname, tablename)::regclass)) / 100000
+		FROM pg_tables WHERE $where" >>"$work/results"
+done
+
+for ((rep = 1; rep <= reps; rep++)); do
+	for cell in "${cells[@]}"; do
+		[[ $cell =~ ${BENCH_ONLY:-.} ]] || continue
+		printf '%s: repetition %d of %d, %s\n' bench "$rep" "$reps" "$cell" >&2
+		# who goes first changes, in case one slice leaves work to the next
+		if ((rep % 2)); then order=(floor event_store); else order=(event_store floor); fi
+		for system in "${order[@]}"; do slice "$rep" "$system" $cell; done
+	done
+done
+perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results"

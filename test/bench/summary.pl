@@ -1,0 +1,87 @@
+#!/usr/bin/perl
+# summary.pl TICKS_A_SECOND RESULTS: the table of make bench. Ratios are the median over the repetitions of ours / floor's in
+# the same repetition; the columns beside them are medians of their own.
+use strict;
+use warnings;
+
+# what to print: text, cell, measure, bar. cpu is server CPU in microseconds a call, rate is calls a second, wal is bytes a call.
+my @rows = (
+	['append one, 1 client',               'append_one.1.off',  'cpu',   '<=', 1.25],
+	['append one, 1 client',               'append_one.1.off',  'rate'],
+	['append one, 8 clients',              'append_one.8.off',  'cpu'],
+	['append one, 8 clients',              'append_one.8.off',  'rate',  '>=', 0.85],
+	['append one, 32 clients',             'append_one.32.off', 'cpu'],
+	['append one, 32 clients',             'append_one.32.off', 'rate',  '>=', 0.85],
+	['append one, 1 client, durable',      'append_one.1.on',   'rate'],
+	['append one, 8 clients, durable',     'append_one.8.on',   'cpu'],
+	['append one, 8 clients, durable',     'append_one.8.on',   'rate',  '>=', 0.90],
+	['append one, 32 clients, durable',    'append_one.32.on',  'cpu'],
+	['append one, 32 clients, durable',    'append_one.32.on',  'rate',  '>=', 0.90],
+	['append 10 in one call, 1 client',    'append_10.1.off',   'cpu'],
+	['append 10 in one call, 1 client',    'append_10.1.off',   'rate',  '>=', 1.6],
+	['append 10 in one call, 8 clients',   'append_10.8.off',   'rate'],
+	['append 100 in one call, 1 client',   'append_100.1.off',  'cpu'],
+	['append 100 in one call, 1 client',   'append_100.1.off',  'rate',  '>=', 1.6],
+	['read a stream of 100',               'read_stream.1.off', 'cpu',   '<=', 1.10],
+	['read a stream of 100',               'read_stream.1.off', 'rate'],
+	['read 1000 in order',                 'read_all.1.off',    'cpu',   '<=', 1.10],
+	['read 1000 in order',                 'read_all.1.off',    'rate'],
+	['append one, 1 client',               'append_one.1.off',  'wal',   '<=', 820 / 802],
+	['append 10 in one call, 1 client',    'append_10.1.off',   'wal'],
+	['stored bytes an event',              'archive',           'bytes'],
+);
+my %unit = (cpu => 'us CPU', rate => 'calls/s', wal => 'B WAL', bytes => 'B');
+my $stored_bar = 670;      # bytes, not a ratio
+
+my ($ticks, $file) = @ARGV;
+my %seen;                  # cell -> system -> repetition -> measures
+open(my $in, '<', $file) or die "summary.pl: $file: $!\n";
+while (<$in>)
+{
+	my ($rep, $system, $cell, @values) = split;
+	my %m = map { split /=/ } @values;
+	if ($m{calls})
+	{
+		$m{cpu} = $m{ticks} / $ticks * 1e6 / $m{calls};
+		$m{wal} /= $m{calls};
+	}
+	$seen{$cell}{$system}{$rep} = \%m;
+}
+
+sub median
+{
+	my @s = sort { $a <=> $b } @_;
+	return @s % 2 ? $s[$#s / 2] : ($s[@s / 2 - 1] + $s[@s / 2]) / 2;
+}
+
+my $line = "%-34s %-8s %9s %9s  %5s %-13s  %-8s %s\n";
+printf "\n$line", 'work', 'measure', 'floor', 'ours', 'ratio', ' (range)', 'bar', '';
+my $missed = 0;
+for my $row (@rows)
+{
+	my ($work, $cell, $measure, $sense, $bar) = @$row;
+	my ($floor, $ours) = @{ $seen{$cell} // {} }{qw(floor event_store)};
+	next unless $floor && $ours;
+	my @both = grep { $floor->{$_}{$measure} && $ours->{$_}{$measure} } keys %$ours;
+	next unless @both;
+	my @ratios = sort { $a <=> $b } map { $ours->{$_}{$measure} / $floor->{$_}{$measure} } @both;
+	my ($f, $o) = map { my $s = $_; median(map { $s->{$_}{$measure} } @both) } $floor, $ours;
+	my $ratio = median(@ratios);
+	my ($bar_text, $verdict) = ('', '');
+	if ($measure eq 'bytes')
+	{
+		$bar_text = "<= $stored_bar B";
+		$verdict = $o <= $stored_bar ? 'ok' : 'missed';
+	}
+	elsif ($sense)
+	{
+		$bar_text = sprintf '%s %.2f', $sense, $bar;
+		$verdict = ($sense eq '<=' ? $ratio <= $bar : $ratio >= $bar) ? 'ok' : 'missed';
+	}
+	$missed++ if $verdict eq 'missed';
+	my $digits = $f < 1000 ? '%.1f' : '%.0f';
+	printf $line, $work, $unit{$measure}, (map { sprintf $digits, $_ } $f, $o), sprintf('%.2f', $ratio),
+		sprintf(' (%.2f-%.2f)', @ratios[0, -1]), $bar_text, $verdict;
+}
+print "\nFloor: a prepared INSERT or SELECT of the same rows in a table with the same two indexes, by the same client.\n";
+print $missed ? "$missed of the bars missed.\n" : "All bars held.\n";

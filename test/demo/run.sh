@@ -1,0 +1,263 @@
+#!/bin/bash
+# make demo: replay a real event log into a store on a private server, and show what the extension does with it.
+# The log is $SHARED/data/receipt.csv.gz where that exists, else orders.csv of this directory. Set DEMO_LOG=orders for the latter.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../lib.sh"
+
+sessions=4
+receipts=$SHARED/data/receipt.csv.gz
+if [[ ${DEMO_LOG:-receipt} != orders && -r $receipts ]]; then
+	log=$receipts category=receipt store=permits other=parking
+	about="applications for an environmental permit at a Dutch municipality,
+   October 2010 to January 2012 (the CoSeLoG project; a case is one application)"
+	next_type="Decision sent" late_type="Decision withdrawn" retry_type="Fee paid" live_type="Objection filed"
+else
+	log=$here/orders.csv category=order store=shop other=wholesale
+	about="orders of a web shop in March 2026 (a case is one order)"
+	next_type="Order closed" late_type="Order cancelled" retry_type="Invoice sent" live_type="Parcel returned"
+fi
+
+# sql ARGS...: psql in a new session, only values on stdout
+sql() { es_psql -qAt -v ON_ERROR_STOP=1 "$@"; }
+
+# say SQL...: print each statement as a reader would type it
+say() {
+	local statement
+	for statement; do printf '%s;\n' "$statement"; done | sed 's/^/     /'
+}
+
+# try SCHEMA SQL...: run the statements in one new session with SCHEMA on its search_path; print what psql answers, errors too
+format=(-P footer=off)
+try() {
+	local statement args=(-c "SET search_path = $1")
+	shift
+	for statement; do args+=(-c "$statement"); done
+	{ es_psql -q "${format[@]}" "${args[@]}" 2>&1 || true; } | sed -e '/^ *$/d' -e 's/^/       /' -e 's/ *$//'
+}
+
+# show SCHEMA SQL...: both, each statement with its answer below it; value is the same for answers of one value
+show() {
+	local schema=$1 statement
+	for statement in "${@:2}"; do
+		say "$statement"
+		try "$schema" "$statement"
+	done
+}
+value() {
+	local format=(-At)
+	show "$@"
+}
+
+# number N: with a comma every three digits
+number() {
+	local n=$1
+	while [[ $n =~ ^([0-9]+)([0-9]{3}.*)$ ]]; do n=${BASH_REMATCH[1]},${BASH_REMATCH[2]}; done
+	echo "$n"
+}
+
+seconds_since() { # START, a value of EPOCHREALTIME; prints hundredths
+	local us=$((${EPOCHREALTIME/./} - ${1/./}))
+	printf '%d.%02d' $((us / 1000000)) $((us / 10000 % 100))
+}
+
+rate() { number $(($1 * 1000000 / (${EPOCHREALTIME/./} - ${2/./}))); } # EVENTS START: events a second since then
+
+fail() { echo "demo: $*" >&2; exit 1; }
+
+es_setup
+es_build
+# what lib.sh turns off for tests: here an acknowledged event is on disk
+es_server_start -c fsync=on
+work=$ES_RUN
+export PGDATABASE=demo
+es_psql -q -d postgres -c 'CREATE DATABASE demo'
+
+cat <<END
+
+event_store demo
+================
+$(sql -c "SELECT 'PostgreSQL ' || split_part(version(), ' ', 2)") on a private server: no port, its own data directory, removed at the end.
+The indented lines are the SQL that runs and what psql answers.
+
+1. Make a store
+   A store is a schema with a few ordinary tables. The search_path says which store a call means.
+
+END
+setup=("CREATE EXTENSION event_store" "SELECT event_store.create_store('$store')")
+say "${setup[@]}" "SET search_path = $store"
+sql "${setup[@]/#/-c}" >/dev/null
+echo
+
+# The file's columns become a staging table: one column of text each, ':' in their names written as '_'.
+if [[ $log == *.gz ]]; then gzip -dc "$log"; else cat "$log"; fi >"$work/log.csv"
+IFS= read -r header <"$work/log.csv"
+header=${header%$'\r'}
+columns=${header//:/_}
+sql -c "CREATE SCHEMA replay" \
+	-c "CREATE UNLOGGED TABLE replay.line (line bigint GENERATED ALWAYS AS IDENTITY, ${columns//,/ text, } text)"
+sql -c "COPY replay.line ($columns) FROM STDIN (FORMAT csv, HEADER)" <"$work/log.csv"
+sql -v category="$category" -f - <"$here/replay.sql"
+IFS='|' read -r events streams <<<"$(sql -c "SELECT count(*), count(DISTINCT stream) FROM replay.event")"
+# a case to look at: about seven events long, the earliest of these
+case=$(sql -c "SELECT stream FROM replay.event GROUP BY stream ORDER BY abs(count(*) - 7), min(created_at) LIMIT 1")
+
+cat <<END
+2. Replay a log
+   $(number "$events") events of $(number "$streams") $about.
+   Each case becomes a stream. $sessions sessions replay the log at once, each event with a call and a transaction of its
+   own. "expected => 0" says: the stream has no event yet. Who is wrong about that is refused (step 5). The first call:
+
+     SELECT event_store.append_event('$case', '$(sql -c "SELECT type FROM replay.event WHERE stream = '$case' AND expected = 0")',
+       '{...}', '{...}', expected => 0, created_at => '$(sql -c "SELECT created_at FROM replay.event WHERE stream = '$case' AND expected = 0")');
+
+END
+start=$EPOCHREALTIME
+loaders=()
+for ((i = 0; i < sessions; i++)); do
+	{ echo "SET search_path = $store;"; cat "$here/session.sql"; } |
+		sql -v sessions=$sessions -v session=$i -f - >/dev/null 2>>"$work/errors" &
+	loaders+=($!)
+done
+printed=$SECONDS
+while
+	loading=$(jobs -pr)
+	stored=$(sql -c "SET search_path = $store" -c "SELECT event_store.head()")
+	line="   loading: $(number "$stored") of $(number "$events") events, $(seconds_since "$start") s"
+	[[ -n $loading ]]
+do
+	if [[ -t 1 ]]; then
+		printf '\r%s ' "$line"
+	elif ((SECONDS >= printed + 2)); then
+		echo "$line"
+		printed=$SECONDS
+	fi
+	sleep 0.1
+done
+for i in "${loaders[@]}"; do wait "$i" || fail "a session could not replay its part: $(<"$work/errors")"; done
+took=$(seconds_since "$start") pace=$(rate "$events" "$start")
+if [[ -t 1 ]]; then printf '\r%s \n' "$line"; else echo "$line"; fi
+
+cat <<END
+
+   Stored $(number "$events") events in $(number "$streams") streams in $took seconds: $(number "$pace") events a second, each of them safe on
+   disk before its session sent the next. The most frequent ones:
+
+END
+show "$store" "SELECT type, count(*) AS events FROM event_store.read_all(max_count => 1000000)
+  GROUP BY type ORDER BY events DESC LIMIT 5"
+cat <<END
+
+3. Read one case back
+   A stream comes in the order of its versions, which start at 1 and have no gaps.
+
+END
+show "$store" "SELECT version, created_at, type, metadata ->> 'resource' AS who FROM event_store.read_stream('$case')"
+cat <<END
+
+4. Read everything in order
+   Every event has a position in its store. A reader keeps the last position it has seen and asks for what follows.
+   Nothing can still appear before it, so the reader misses nothing and sees nothing twice.
+
+     SELECT * FROM event_store.read_all(after_position => ..., max_count => 1000);
+
+END
+# Page as a client would.
+start=$EPOCHREALTIME
+after=0
+while
+	sql -F ' ' -c "SET search_path = $store" \
+		-c "SELECT position, version, stream, type, data, metadata, event_id, created_at
+			FROM event_store.read_all(after_position => $after, max_count => 1000)" >"$work/page"
+	[[ -s $work/page ]]
+do
+	cat "$work/page" >>"$work/all"
+	after=$(tail -n 1 "$work/page") after=${after%% *}
+done
+took=$(seconds_since "$start") pace=$(rate "$events" "$start")
+# Check what came: positions rise, each stream's versions count 1, 2, 3, ..., and the store holds what the file holds.
+position=0 arrived=0
+declare -A version_of=()
+while read -r next version stream _; do
+	((next > position)) || fail "position $next came after position $position"
+	((version == ${version_of[$stream]:-0} + 1)) || fail "version $version of $stream came out of turn"
+	version_of[$stream]=$version
+	position=$next
+	arrived=$((arrived + 1))
+done <"$work/all"
+((arrived == events && ${#version_of[@]} == streams)) || fail "$arrived events of ${#version_of[@]} streams came back"
+changed=$(sql -c "SET search_path = $store" -c "SELECT count(*) FROM (
+	SELECT stream, expected + 1, type, data, metadata, created_at FROM replay.event EXCEPT
+	SELECT stream, version, type, data, metadata, created_at FROM event_store.read_all(max_count => 1000000)) x")
+[[ $changed == 0 ]] || fail "$changed events are not what was appended"
+cat <<END
+   Read $(number "$arrived") events in $took seconds, $(number "$pace") a second, and checked them: positions only rise, every stream counts
+   1, 2, 3 without a gap, and each event is what the file says.
+
+5. Two writers, one stream
+   Anna and Ben both look at $case and find it at the same version. Anna appends first. The answer:
+   first and last version, first and last position of what she appended.
+
+END
+version=$(sql -c "SET search_path = $store" -c "SELECT event_store.stream_version('$case')")
+value "$store" "SELECT event_store.stream_version('$case')" \
+	"SELECT event_store.append_event('$case', '$next_type', '{\"by\": \"Anna\"}', expected => $version)"
+echo
+echo "   Ben decided on what he saw before. He is refused, and nothing of his is stored:"
+echo
+late="SELECT event_store.append_event('$case', '$late_type', '{\"by\": \"Ben\"}', expected => $version)"
+say "$late"
+try "$store" "$late" '\echo SQLSTATE :SQLSTATE' | tee "$work/conflict"
+grep -q 'SQLSTATE VE001' "$work/conflict" || fail "the second writer was not refused"
+cat <<END
+
+6. A retry is not a second event
+   A caller who got no answer sends the same call again, with the same event id. The second call finds the event stored
+   and answers what the first did; the version stays.
+
+END
+version=$((version + 1))
+retry="SELECT event_store.append_event('$case', '$retry_type', '{\"by\": \"Anna\"}', expected => $version,
+  event_id => '3f0c9a52-6f0e-4b1c-9d0a-5b8f5b0c8c11')"
+value "$store" "$retry" "$retry" "SELECT event_store.stream_version('$case')"
+[[ $(sql -c "SET search_path = $store" -c "SELECT event_store.stream_version('$case')") == $((version + 1)) ]] ||
+	fail "the retry was not recognised"
+cat <<END
+
+7. A follower
+   One session waits for what follows the last event: poll() answers as soon as there is something. Another session
+   appends. The follower's answer says how long after the beginning of that append it had the event.
+
+END
+head=$(sql -c "SET search_path = $store" -c "SELECT event_store.head()")
+follow="SELECT position, stream, type, clock_timestamp() - created_at AS after
+  FROM event_store.poll(after_position => $head, timeout => '20 s')"
+say "$follow"
+try "$store" "$follow" >"$work/follower" &
+follower=$!
+# the follower has to be waiting before the append is sent
+for ((i = 0; i < 100; i++)); do
+	waiting=$(sql -c "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event IS NOT NULL AND query ~ 'store.poll'")
+	[[ $waiting == 0 ]] || break
+	sleep 0.05
+done
+value "$store" "SELECT event_store.append_event('$case', '$live_type')"
+wait $follower
+cat "$work/follower"
+grep -q "$live_type" "$work/follower" || fail "the follower saw nothing"
+cat <<END
+
+8. Two stores, the same calls
+   Another department gets a store of its own. The search_path decides which one a call means.
+
+END
+setup="SELECT event_store.create_store('$other')"
+say "$setup"
+sql -c "$setup" >/dev/null
+for schema in $other $store; do
+	say "SET search_path = $schema"
+	value $schema "SELECT event_store.append_event('$case', 'Note added')" \
+		"SELECT count(*) FROM event_store.read_all(max_count => 1000000)"
+done
+echo
+echo "Done in $SECONDS seconds; the private server is removed now. doc/ is the manual."

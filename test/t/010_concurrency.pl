@@ -1,0 +1,99 @@
+# Concurrency: every committed event is seen exactly once and in the order of
+# positions by every follower, versions of a stream have no gap, and nothing
+# that was rolled back is ever seen, whatever the writers do: batches, several
+# streams in one transaction, transactions left open for a while, rollbacks,
+# rollbacks to a savepoint, errors, all isolation levels, and backends that
+# are terminated in the middle of it.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use ESTest;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+# For a long run: how many seconds instead of how many transactions.
+my $seconds = $ENV{ES_SECONDS};
+
+# Commits are made to take a while between their record and its flush, which
+# is where a reader that forgets a transaction too early can miss it.
+my $node = new_node(
+	'main', conf => q{
+fsync = on
+commit_delay = 1000
+commit_siblings = 0
+});
+
+my @followers = (
+	{ name => 'pager', how => 'read_all' },
+	{ name => 'slow_pager', how => 'read_all', pause => 0.05, page => 200 },
+	{ name => 'poller', how => 'poll', page => 7 },
+	{ name => 'late', how => 'late_statement' },
+	{ name => 'by_type', how => 'poll', types => [ 'opened', 'paid' ] },
+	{ name => 'by_category', how => 'category', category => 'cart' },
+	{ name => 'by_mark', how => 'read_all', isolation => 'REPEATABLE READ' });
+
+# systems 2.3.1, systems 2.3.3: 10,000 appends and more from 8 clients
+# reliability 21
+{
+	my $load = ESTest::Workload->new($node);
+	$load->start_followers(@followers);
+	$load->start_writers(count => 8, transactions => 1000);
+	$load->wait_for_writers;
+	$load->finish;
+	$load->verify_ok('8 writers');
+}
+
+# reliability 21, with terminated backends
+{
+	$node->safe_psql('postgres',
+		"SELECT event_store.create_store('busy'); ALTER DATABASE postgres SET search_path = busy");
+	my $load = ESTest::Workload->new($node, store => 'busy');
+	$load->start_followers(@followers);
+	$load->start_writers(count => 32, transactions => 200);
+
+	my $terminated = 0;
+	while ($load->writing)
+	{
+		$terminated += $node->safe_psql(
+			'postgres', q{
+			SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM (
+				SELECT pid FROM pg_stat_activity
+				WHERE application_name LIKE 'writer%'
+				ORDER BY random() LIMIT 1) w});
+		$load->wait_for_progress(50);
+	}
+	$load->wait_for_writers;
+	cmp_ok($terminated, '>', 20, 'backends were terminated');
+	$load->finish;
+	$load->verify_ok('32 writers, some terminated');
+}
+
+# reliability 31: 32 writers on one stream, each with an expected version
+{
+	$node->safe_psql('postgres',
+		"SELECT event_store.create_store('race'); ALTER DATABASE postgres SET search_path = race");
+	my $load = ESTest::Workload->new($node, store => 'race');
+	$load->start_followers($followers[0]);
+	$load->start_writers(count => 32, kind => 'race', transactions => 100);
+	$load->wait_for_writers;
+	$load->finish;
+	$load->verify_ok('32 writers on one stream');
+	is($node->safe_psql('postgres', q{
+		SELECT count(*) FROM (
+			SELECT version FROM verify.ledger WHERE outcome = 'acked'
+			GROUP BY version HAVING count(*) > 1) twice}),
+		0, 'no version has two winners');
+	is($node->safe_psql('postgres', q{
+		SELECT count(*) FILTER (WHERE outcome = 'acked')
+			= (SELECT max(version) FROM race.event_log)
+			AND count(*) FILTER (WHERE outcome = 'rolled_back') > 0
+		FROM verify.ledger}),
+		't', 'every version has a winner, and there were losers');
+}
+
+$node->stop;
+done_testing();
