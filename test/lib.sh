@@ -97,6 +97,8 @@ es_cleanup() {
 		es_stop_servers "$ES_RUN"
 		rm -rf "$ES_RUN" "${ES_SOCK:-}" 2>/dev/null || { sleep 1; rm -rf "$ES_RUN" "$ES_SOCK"; }
 		[[ $ES_WORK == "$ES_ROOT"/* ]] || rm -rf "$ES_WORK"
+		# it may be somebody else's checkout, who must be able to remove what is left
+		((EUID != 0)) || chown -R --reference="$ES_ROOT" "$ES_LOG"
 	fi
 	ES_RUN= ES_CHILD=
 	return $status
@@ -131,8 +133,7 @@ es_setup() {
 	ES_LOG=$ES_ROOT/build/log
 	mkdir -p "$ES_LOG" "$ES_ROOT/build/work"
 	if ((EUID == 0)); then
-		# root works in somebody's checkout: leave that somebody able to read and remove what is left
-		chown --reference="$ES_ROOT" "$ES_ROOT/build" "$ES_LOG"
+		chown --reference="$ES_ROOT" "$ES_ROOT/build"
 		chown postgres: "$ES_ROOT/build/work"
 	fi
 	ES_WORK=$ES_ROOT/build/work

@@ -116,6 +116,11 @@ es_problem(int sqlstate, const EsMember *members, const char *fmt,...)
 	}
 	appendStringInfoChar(&document, '}');
 
+	/* the message is one line, whatever a name in it holds; the document is exact */
+	for (char *c = message.data; *c; c++)
+		if ((unsigned char) *c < ' ')
+			*c = ' ';
+
 	errcode(sqlstate);
 	errmsg_internal("%s", message.data);
 	errdetail_internal("%s", document.data);

@@ -326,7 +326,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 	int64		actual = 0;
 	bool		own = false;
 
-	es_stream_check_name(stream, "stream name");
+	es_stream_check_name(stream);
 	es_events_check(events, count);
 	if (XactReadOnly)
 		ereport(ERROR,

@@ -104,17 +104,35 @@ uuid_member(const JsonbValue *value, int index, int member)
 	return id;
 }
 
-/* A time as text; the server's own parser reads it, its errors name the value. */
+/*
+ * A time as text.  The server's own parser reads it; what it refuses is raised
+ * again with the event's index.
+ */
 static TimestampTz
 time_member(const JsonbValue *value, int index)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	char	   *string;
+	volatile TimestampTz time = 0;
 
 	if (value->type != jbvString)
 		bad_member(index, member_names[MEMBER_CREATED_AT], "is not a string");
 	string = pnstrdup(value->val.string.val, value->val.string.len);
-	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(string),
-												   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	PG_TRY();
+	{
+		time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(string),
+													   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		bad_member(index, member_names[MEMBER_CREATED_AT], "is not a time");
+	}
+	PG_END_TRY();
+	return time;
 }
 
 /*
@@ -361,7 +379,7 @@ es_events_check(EsEvent *events, int count)
 			bad_member(i, "type", "is missing");
 		if (event->data == NULL)
 			bad_member(i, "data", "is missing or null");
-		es_stream_check_name(event->type, "event type");
+		es_name_check(event->type, "type", i);
 		if (event->metadata != NULL && !JB_ROOT_IS_OBJECT(event->metadata))
 			bad_member(i, "metadata", "is not an object");
 		if (event->has_created_at && TIMESTAMP_NOT_FINITE(event->created_at))

@@ -305,7 +305,7 @@ timeout_argument(FunctionCallInfo fcinfo, int argument)
 	timeout = interval->time / 1000 +
 		((int64) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000);
 	if (timeout < 0)
-		bad_argument("timeout", timeout, "is negative", "Pass an interval of 0 or more.");
+		bad_argument("timeout", timeout, "ms is negative", "Pass an interval of 0 or more.");
 	return timeout;
 }
 
@@ -331,7 +331,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 
 	require(fcinfo, 0, "stream");
 	name = PG_GETARG_TEXT_PP(0);
-	es_stream_check_name(name, "stream name");
+	es_stream_check_name(name);
 	if (!PG_ARGISNULL(1))
 		from = PG_GETARG_INT64(1);
 	if (from < 0)

@@ -127,17 +127,24 @@ cache_of(EsStore *store)
 
 /*
  * Refuse an empty or over-long name and one that begins with $, which is
- * reserved.  what says whose name it is.
+ * reserved.  The error says whose name it is: what, of event number index
+ * unless that is negative.
  */
 void
-es_stream_check_name(text *name, const char *what)
+es_name_check(text *name, const char *what, int index)
 {
 	int			length = VARSIZE_ANY_EXHDR(name);
 	const char *data = VARDATA_ANY(name);
 
+	if (likely(length > 0 && length <= es_max_name_length && data[0] != '$'))
+		return;
+
+	if (index >= 0)
+		what = psprintf("%s of event %d", what, index);
 	if (length == 0)
 		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL, "%s must not be empty", what),
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", what)),
+							"%s must not be empty", what),
 				 errhint("A name has at least one character.")));
 	if (length > es_max_name_length)
 	{
@@ -145,16 +152,22 @@ es_stream_check_name(text *name, const char *what)
 
 		ereport(ERROR,
 				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							ES_MEMBERS(ES_INT("length", length), ES_INT("limit", es_max_name_length)),
+							ES_MEMBERS(ES_TEXT("argument", what), ES_INT("length", length),
+									   ES_INT("limit", es_max_name_length)),
 							"%s \"%s...\" has %d bytes, more than the limit of %d", what, start, length, es_max_name_length),
 				 errhint("Use a shorter name, or raise event_store.max_name_length.")));
 	}
-	if (data[0] == '$')
-		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
-							ES_MEMBERS(ES_TEXT("name", text_to_cstring(name))),
-							"%s \"%s\" is reserved", what, text_to_cstring(name)),
-				 errhint("Names that begin with $ belong to the system.")));
+	ereport(ERROR,
+			(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+						ES_MEMBERS(ES_TEXT("argument", what), ES_TEXT("name", text_to_cstring(name))),
+						"%s \"%s\" is reserved", what, text_to_cstring(name)),
+			 errhint("Names that begin with $ belong to the system.")));
+}
+
+void
+es_stream_check_name(text *name)
+{
+	es_name_check(name, "stream name", -1);
 }
 
 /*
@@ -417,7 +430,7 @@ event_store_stream_version(PG_FUNCTION_ARGS)
 	EsStream	stream;
 	int64		version = 0;
 
-	es_stream_check_name(name, "stream name");
+	es_stream_check_name(name);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	es_stream_find(store, name, GetActiveSnapshot(), &stream);
 	if (stream.id != 0)
@@ -440,7 +453,7 @@ event_store_stream_info(PG_FUNCTION_ARGS)
 	Datum		values[8];
 	bool		nulls[8] = {0};
 
-	es_stream_check_name(name, "stream name");
+	es_stream_check_name(name);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	es_stream_find(store, name, GetActiveSnapshot(), &stream);
@@ -485,7 +498,7 @@ event_store_delete_stream(PG_FUNCTION_ARGS)
 	int64		version = 0;
 	bool		own;
 
-	es_stream_check_name(name, "stream name");
+	es_stream_check_name(name);
 	PreventCommandIfReadOnly("event_store.delete_stream()");
 	log = es_store_open_log(&store, RowExclusiveLock, ACL_DELETE);
 	es_stream_lock(store, log, name);

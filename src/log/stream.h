@@ -21,7 +21,8 @@ typedef struct EsStream
 	ItemPointerData tid;
 } EsStream;
 
-extern void es_stream_check_name(text *name, const char *what);
+extern void es_stream_check_name(text *name);
+extern void es_name_check(text *name, const char *what, int index);
 extern void es_stream_lock(EsStore *store, Relation log, text *name);
 extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);
 extern int64 es_stream_find_latest(EsStore *store, text *name);

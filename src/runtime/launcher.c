@@ -457,7 +457,10 @@ reap_workers(void)
 	return starting;
 }
 
-/* Look again at databases without the extension whose sessions ask for it. */
+/*
+ * Look again at databases whose sessions ask for a worker; they may be new, or
+ * without the extension when last looked at.
+ */
 static void
 take_requests(void)
 {
@@ -475,10 +478,14 @@ take_requests(void)
 	if (!OidIsValid(wanted))
 		return;
 
+	scan_databases();
 	hash_seq_init(&status, databases);
 	while ((database = hash_seq_search(&status)) != NULL)
 		if (all || database->dbid == wanted)
+		{
 			database->absent = false;
+			database->not_before = 0;
+		}
 }
 
 /*

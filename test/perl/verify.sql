@@ -7,6 +7,7 @@
 
 \set QUIET on
 SET client_min_messages = error;
+SET jit = off;
 DROP SCHEMA IF EXISTS verify CASCADE;
 CREATE SCHEMA verify;
 SET search_path = verify;

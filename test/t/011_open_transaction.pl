@@ -108,20 +108,20 @@ is(positions($node, 15), '16,17', 'what two of them committed is read');
 # in another database, a prepared one, and an old snapshot.
 $node->safe_psql(
 	'postgres', q{
-	CREATE TABLE plain (n int);
-	INSERT INTO plain VALUES (1);
+	CREATE TABLE public.plain (n int);
+	INSERT INTO public.plain VALUES (1);
 	SELECT event_store.create_store('other');
 	CREATE DATABASE elsewhere});
 create_store($node, 'elsewhere');
 my @sessions = map { session($node) } 1 .. 4;
 my $elsewhere = session($node, 'elsewhere');
-$sessions[0]->query_safe('BEGIN; UPDATE plain SET n = 2; LOCK TABLE plain');
+$sessions[0]->query_safe('BEGIN; UPDATE public.plain SET n = 2; LOCK TABLE public.plain');
 $sessions[1]->query_safe(
 	'BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM event_store.read_all(0)');
 $sessions[2]->query_safe(
 	'BEGIN; SET LOCAL search_path = other; SELECT * FROM ' . append('order-1'));
 $sessions[3]->query_safe(
-	q{BEGIN; INSERT INTO public.plain SELECT 3 WHERE false; PREPARE TRANSACTION 'idle'});
+	q{BEGIN; CREATE TABLE public.prepared (n int); PREPARE TRANSACTION 'idle'});
 $elsewhere->query_safe('BEGIN; SELECT * FROM ' . append('order-1', count => 5));
 is(append_now('order-1'), 19, 'appended beside them');
 horizon_is(20, 19, 'not held back by others');

@@ -43,7 +43,8 @@ sub connect
 # Runs SQL, which may be several commands, and returns what came back:
 #   lines     what psql printed: rows and command tags
 #   sqlstate  of the first error, with its severity, message and detail
-#   lost      whether the connection ended before everything was answered
+#   lost      whether the connection broke, perhaps before all was answered;
+#             psql itself may notice that only at its next command
 sub run
 {
 	my ($self, $sql) = @_;
@@ -58,27 +59,28 @@ sub run
 	while (1)
 	{
 		my $line = $self->_read_line;
-		if (!defined $line)
-		{
-			$answer{lost} = 1;
-			$self->disconnect;
-			last;
-		}
-		last if $line eq $marker;
+		$answer{lost} = 1 if !defined $line;
+		last if !defined $line || $line eq $marker;
 		if ($line =~ /^(ERROR|FATAL|PANIC):  (\w{5}): (.*)/)
 		{
 			@answer{qw(severity sqlstate message)} = ($1, $2, $3)
 			  unless defined $answer{sqlstate};
+			$answer{lost} = 1 if $1 ne 'ERROR';
 		}
 		elsif ($line =~ /^DETAIL:  (.*)/)
 		{
 			$answer{detail} //= $1;
+		}
+		elsif ($line =~ /^server closed the connection unexpectedly/)
+		{
+			$answer{lost} = 1;
 		}
 		else
 		{
 			push @{ $answer{lines} }, $line;
 		}
 	}
+	$self->disconnect if $answer{lost};
 	return \%answer;
 }
 

@@ -138,7 +138,9 @@ sub wait_until
 	{
 		$self->_reap;
 		my ($failed) = grep { $_->{status} } values %{ $self->{children} };
-		die "$failed->{name} failed while waiting for $what\n" if $failed;
+		die "$failed->{name} failed while the test waited for $what: "
+		  . PostgreSQL::Test::Utils::slurp_file($failed->{log})
+		  if $failed;
 		die "waited too long for $what\n" if time > $deadline;
 		usleep(10_000);
 	}
