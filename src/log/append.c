@@ -324,6 +324,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 {
 	Batch		batch = {.events = events, .count = count};
 	int64		actual = 0;
+	int64		guess;
 	bool		own = false;
 
 	es_stream_check_name(stream);
@@ -338,10 +339,10 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 	check_given_ids(&batch);
 
 	es_stream_lock(batch.store, batch.log, stream);
-	batch.stream_id = es_stream_find_latest(batch.store, stream);
+	batch.stream_id = es_stream_find_latest(batch.store, stream, &guess);
 	if (batch.stream_id != 0)
 	{
-		actual = es_scan_latest_version(batch.store, batch.log, batch.stream_id, &own);
+		actual = es_scan_latest_version(batch.store, batch.log, batch.stream_id, Max(expected, guess), &own);
 		if (IsolationUsesXactSnapshot() && !own &&
 			es_scan_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
 			es_stream_serialization_failure(stream);
@@ -374,6 +375,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 		insert_sql(&batch);
 	table_close(batch.log, NoLock);
 
+	es_stream_remember_version(batch.store, stream, actual + count);
 	result->first_version = batch.version;
 	result->last_version = actual + count;
 	result->first_position = batch.position;

@@ -200,11 +200,17 @@ es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot
  * the lock on the stream; *own tells whether this transaction wrote it.  Should
  * somebody write past that lock all the same, this waits for the end of that
  * transaction.
+ *
+ * at_least is the caller's guess that the version is not lower.  A b-tree scan
+ * collects all matching entries of a leaf page before it returns the first, so
+ * the guess saves looking at the whole end of the stream; a wrong one costs a
+ * second scan.
  */
 int64
-es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, bool *own)
+es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, int64 at_least, bool *own)
 {
-	ScanKeyData key;
+	ScanKeyData keys[2];
+	int			nkeys = 1;
 	int64		version;
 
 	if (!store->plain)
@@ -217,7 +223,9 @@ es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, bool *own)
 		return version;
 	}
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
+	if (at_least > 1)
+		ScanKeyInit(&keys[nkeys++], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(at_least));
 	for (;;)
 	{
 		SnapshotData dirty;
@@ -225,7 +233,7 @@ es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, bool *own)
 		TransactionId wait_for = InvalidTransactionId;
 
 		InitDirtySnapshot(dirty);
-		begin_direct(&scan, log, store->log_by_version, &dirty, &key, 1, true);
+		begin_direct(&scan, log, store->log_by_version, &dirty, keys, nkeys, true);
 		version = 0;
 		*own = false;
 		if (index_getnext_slot(scan.desc, BackwardScanDirection, scan.slot))
@@ -238,6 +246,11 @@ es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, bool *own)
 			wait_for = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 		}
 		es_scan_end(&scan);
+		if (version == 0 && nkeys > 1)
+		{
+			nkeys = 1;
+			continue;
+		}
 		if (!TransactionIdIsValid(wait_for))
 			return version;
 		XactLockTableWait(wait_for, NULL, NULL, XLTW_None);

@@ -60,6 +60,7 @@ typedef struct NameEntry
 {
 	NameKey		name;
 	int64		id;
+	int64		version;		/* that it was seen at; a guess, may be rolled back */
 	char		status;
 } NameEntry;
 
@@ -260,13 +261,14 @@ es_stream_check_open(const EsStream *stream, text *name)
 
 /*
  * The id of a stream as it stands now, whatever the transaction's snapshot; 0
- * if there is none; VE004 if it is deleted.  The caller holds its lock.
+ * if there is none; VE004 if it is deleted.  The caller holds its lock.  *guess
+ * is set to the version it was last seen at, 0 if not known.
  *
  * Under REPEATABLE READ and SERIALIZABLE a stream that was made or deleted
  * after the snapshot raises 40001.
  */
 int64
-es_stream_find_latest(EsStore *store, text *name)
+es_stream_find_latest(EsStore *store, text *name, int64 *guess)
 {
 	NameKey		key = {VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)};
 	EsStreamCache *cache;
@@ -279,8 +281,12 @@ es_stream_find_latest(EsStore *store, text *name)
 	{
 		entry = names_lookup(store->cache->by_name, key);
 		if (entry != NULL)
+		{
+			*guess = entry->version;
 			return entry->id;
+		}
 	}
+	*guess = 0;
 
 	es_stream_find(store, name, SnapshotSelf, &stream);
 	if (IsolationUsesXactSnapshot() && !stream.own)
@@ -307,8 +313,22 @@ es_stream_find_latest(EsStore *store, text *name)
 			entry->name.data = copy;
 		}
 		entry->id = stream.id;
+		entry->version = 0;
 	}
 	return stream.id;
+}
+
+/* Remember the version that a stream is at now, for the next append to it. */
+void
+es_stream_remember_version(EsStore *store, text *name, int64 version)
+{
+	NameKey		key = {VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)};
+	NameEntry  *entry = NULL;
+
+	if (store->cache != NULL && store->cache->context != NULL)
+		entry = names_lookup(store->cache->by_name, key);
+	if (entry != NULL)
+		entry->version = version;
 }
 
 /* The length of the category in a stream name: what comes before the first hyphen. */
@@ -496,16 +516,17 @@ event_store_delete_stream(PG_FUNCTION_ARGS)
 	Relation	log;
 	int64		id;
 	int64		version = 0;
+	int64		guess;
 	bool		own;
 
 	es_stream_check_name(name);
 	PreventCommandIfReadOnly("event_store.delete_stream()");
 	log = es_store_open_log(&store, RowExclusiveLock, ACL_DELETE);
 	es_stream_lock(store, log, name);
-	id = es_stream_find_latest(store, name);
+	id = es_stream_find_latest(store, name, &guess);
 	if (id != 0)
 	{
-		version = es_scan_latest_version(store, log, id, &own);
+		version = es_scan_latest_version(store, log, id, guess, &own);
 		if (IsolationUsesXactSnapshot() && !own &&
 			es_scan_version(store, log, id, GetTransactionSnapshot()) != version)
 			es_stream_serialization_failure(name);

@@ -25,7 +25,8 @@ extern void es_stream_check_name(text *name);
 extern void es_name_check(text *name, const char *what, int index);
 extern void es_stream_lock(EsStore *store, Relation log, text *name);
 extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);
-extern int64 es_stream_find_latest(EsStore *store, text *name);
+extern int64 es_stream_find_latest(EsStore *store, text *name, int64 *guess);
+extern void es_stream_remember_version(EsStore *store, text *name, int64 version);
 extern void es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now);
 extern void es_stream_check_open(const EsStream *stream, text *name);
 

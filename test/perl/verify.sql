@@ -3,7 +3,8 @@
 -- files that ESTest::Workload gathers from its writers and followers.
 --
 -- Only plain SQL on the tables of the store is used, none of the functions
--- that are under test.
+-- that are under test.  An event is known by its tag, which its writer put
+-- into its data; events without one were appended beside the workload.
 
 \set QUIET on
 SET client_min_messages = error;
@@ -105,10 +106,9 @@ SELECT 'what was acknowledged before a transaction began stands before it',
 	count(*), min(example)
 FROM (
 	SELECT format('%s is at %s', tag, position) AS example
-	FROM (SELECT *, min(done) OVER (ORDER BY position
-				ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS done_above
+	FROM (SELECT *, min(done) OVER (ORDER BY position DESC) AS done_from_here
 		FROM ledger WHERE outcome = 'acked') l
-	WHERE done_above < invoked) v
+	WHERE done_from_here < invoked) v
 UNION ALL
 SELECT 'no position ever stood for two events', count(*), min(example)
 FROM (
