@@ -33,7 +33,7 @@ es_as_postgres() {
 }
 
 es_exec_as_postgres() {
-	cd "${ES_TREE:-${ES_RUN:-/}}"
+	cd "${ES_TREE:-${ES_RUN:-/}}" || exit
 	export HOME=${ES_RUN:-/}
 	((EUID != 0)) || exec setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
 	exec "$@"
@@ -100,7 +100,7 @@ es_cleanup() {
 		# it may be somebody else's checkout, who must be able to remove what is left
 		((EUID != 0)) || chown -R --reference="$ES_ROOT" "$ES_LOG"
 	fi
-	ES_RUN= ES_CHILD=
+	ES_RUN='' ES_CHILD=''
 	return $status
 }
 
@@ -167,7 +167,7 @@ es_mktemp() {
 
 # es_files: the files of the checkout that make it up, NUL after each
 es_files() {
-	cd "$ES_ROOT"
+	cd "$ES_ROOT" || return
 	# root may be working in somebody else's checkout, which git refuses unless told
 	{ [[ -e .git ]] && git -c safe.directory="$ES_ROOT" ls-files -z --cached --others --exclude-standard 2>/dev/null; } ||
 		find . \( -path ./build -o -path ./.git \) -prune -o -type f ! -name '*.o' ! -name '*.bc' ! -name '*.so' -printf '%P\0'

@@ -188,7 +188,12 @@ pgxs=$(cd "$pgxs" && pwd)
 built=
 if [[ $suites != includes ]]; then
 	echo "== build"
-	if es_build COPT="$build_flags" 2> >(tee "$ES_LOG/build.out" >&2); then built=1; else result build 0 1; fi
+	if es_build COPT="$build_flags" 2>"$ES_LOG/build.out"; then
+		built=1
+	else
+		result build 0 1
+		head -n 60 "$ES_LOG/build.out"
+	fi
 fi
 for suite in $suites; do
 	echo "== $suite"

@@ -35,6 +35,11 @@ extern PGDLLEXPORT void _PG_init(void);
 #define ES_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 18 took the attribute's place. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 17 replaced MyProc->pgprocno by MyProcNumber. */
 #if PG_VERSION_NUM >= 170000
 #define ES_MY_PROC_NUMBER ((int) MyProcNumber)
@@ -61,6 +66,17 @@ es_owns_relation(Oid relid, Oid role)
 	return object_ownercheck(RelationRelationId, relid, role);
 #else
 	return pg_class_ownercheck(relid, role);
+#endif
+}
+
+/* 18 gave RelationGetPrimaryKeyIndex a second argument. */
+static inline Oid
+es_primary_key(Relation rel)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(rel, false);
+#else
+	return RelationGetPrimaryKeyIndex(rel);
 #endif
 }
 

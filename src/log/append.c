@@ -52,6 +52,8 @@ typedef struct Batch
 {
 	EsStore    *store;
 	Relation	log;
+	Relation   *indexes;		/* as in store->indexes, of a plain table */
+	Relation	by_version;		/* one of them */
 	EsEvent    *events;
 	int			count;
 	int64		stream_id;
@@ -141,6 +143,30 @@ insert_into_index(Batch *batch, int i, Relation index, const EsLogIndex *which, 
 	PG_END_TRY();
 }
 
+/* Open the indexes of a plain event_log, which the search and the inserts share. */
+static void
+open_indexes(Batch *batch)
+{
+	EsStore    *store = batch->store;
+
+	batch->indexes = palloc(Max(store->nindexes, 1) * sizeof(Relation));
+	for (int x = 0; x < store->nindexes; x++)
+	{
+		batch->indexes[x] = index_open(store->indexes[x].oid, RowExclusiveLock);
+		if (store->indexes[x].oid == store->log_by_version)
+			batch->by_version = batch->indexes[x];
+	}
+}
+
+/* The locks stay until the transaction ends. */
+static void
+close_relations(Batch *batch)
+{
+	for (int x = 0; x < batch->store->nindexes; x++)
+		index_close(batch->indexes[x], NoLock);
+	table_close(batch->log, NoLock);
+}
+
 /* Write the rows past the executor, as ordinary WAL-logged inserts. */
 static void
 insert_direct(Batch *batch)
@@ -149,14 +175,11 @@ insert_direct(Batch *batch)
 	TupleDesc	desc = RelationGetDescr(batch->log);
 	int			nslots = Min(batch->count, CHUNK);
 	TupleTableSlot **slots = palloc(nslots * sizeof(TupleTableSlot *));
-	Relation   *indexes = palloc(Max(store->nindexes, 1) * sizeof(Relation));
 	CommandId	command = GetCurrentCommandId(true);
 	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "event_store rows", ALLOCSET_DEFAULT_SIZES);
 
 	for (int i = 0; i < nslots; i++)
 		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	for (int x = 0; x < store->nindexes; x++)
-		indexes[x] = index_open(store->indexes[x].oid, RowExclusiveLock);
 
 	for (int start = 0; start < batch->count; start += nslots)
 	{
@@ -178,15 +201,13 @@ insert_direct(Batch *batch)
 			table_multi_insert(batch->log, slots, n, command, 0, NULL);
 		for (int x = 0; x < store->nindexes; x++)
 			for (int i = 0; i < n; i++)
-				insert_into_index(batch, start + i, indexes[x], &store->indexes[x], slots[i]);
+				insert_into_index(batch, start + i, batch->indexes[x], &store->indexes[x], slots[i]);
 		for (int i = 0; i < n; i++)
 			ExecClearTuple(slots[i]);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(rows);
 	}
 
-	for (int x = 0; x < store->nindexes; x++)
-		index_close(indexes[x], NoLock);
 	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
 	MemoryContextDelete(rows);
@@ -336,13 +357,15 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 				 errhint("Append on the primary server, in a transaction that is not READ ONLY.")));
 
 	batch.log = es_store_open_log(&batch.store, RowExclusiveLock, ACL_INSERT);
+	open_indexes(&batch);
 	check_given_ids(&batch);
 
 	es_stream_lock(batch.store, batch.log, stream);
 	batch.stream_id = es_stream_find_latest(batch.store, stream, &guess);
 	if (batch.stream_id != 0)
 	{
-		actual = es_scan_latest_version(batch.store, batch.log, batch.stream_id, Max(expected, guess), &own);
+		actual = es_scan_latest_version(batch.store, batch.log, batch.by_version, batch.stream_id,
+										Max(expected, guess), &own);
 		if (IsolationUsesXactSnapshot() && !own &&
 			es_scan_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
 			es_stream_serialization_failure(stream);
@@ -354,7 +377,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 
 		if (base >= 0 && already_appended(&batch, base, actual, result))
 		{
-			table_close(batch.log, NoLock);
+			close_relations(&batch);
 			return;
 		}
 		es_expected_check(expected, actual, text_to_cstring(stream));
@@ -373,7 +396,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 		insert_direct(&batch);
 	else
 		insert_sql(&batch);
-	table_close(batch.log, NoLock);
+	close_relations(&batch);
 
 	es_stream_remember_version(batch.store, stream, actual + count);
 	result->first_version = batch.version;

@@ -25,14 +25,24 @@
 #define SQL_BATCH	100
 
 static void
-begin_direct(EsScan *scan, Relation log, Oid index, Snapshot snapshot, ScanKey keys, int nkeys, bool backward)
+begin_direct(EsScan *scan, Relation log, Relation index, Snapshot snapshot, ScanKey keys, int nkeys, bool backward)
 {
 	scan->backward = backward;
 	scan->portal = NULL;
-	scan->index = index_open(index, AccessShareLock);
+	scan->index = NULL;
 	scan->slot = table_slot_create(log, NULL);
-	scan->desc = es_index_beginscan(log, scan->index, snapshot, nkeys);
+	scan->desc = es_index_beginscan(log, index, snapshot, nkeys);
 	index_rescan(scan->desc, keys, nkeys, NULL, 0);
+}
+
+/* The same with an index that the scan opens, and closes at its end. */
+static void
+begin_index(EsScan *scan, Relation log, Oid indexid, Snapshot snapshot, ScanKey keys, int nkeys, bool backward)
+{
+	Relation	index = index_open(indexid, AccessShareLock);
+
+	begin_direct(scan, log, index, snapshot, keys, nkeys, backward);
+	scan->index = index;
 }
 
 static void
@@ -77,7 +87,7 @@ es_scan_stream(EsScan *scan, EsStore *store, Relation log, int64 stream_id,
 		ScanKeyInit(&keys[nkeys++], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
 	if (high < PG_INT64_MAX)
 		ScanKeyInit(&keys[nkeys++], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(high));
-	begin_direct(scan, log, store->log_by_version, snapshot, keys, nkeys, backward);
+	begin_index(scan, log, store->log_by_version, snapshot, keys, nkeys, backward);
 }
 
 /*
@@ -100,7 +110,7 @@ es_scan_log(EsScan *scan, EsStore *store, Relation log, int64 low, int64 high, b
 
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(high));
-	begin_direct(scan, log, store->log_by_position, snapshot, keys, 2, backward);
+	begin_index(scan, log, store->log_by_position, snapshot, keys, 2, backward);
 }
 
 /* Begin to read the event with an id, at most one row; otherwise as es_scan_stream. */
@@ -121,7 +131,7 @@ es_scan_event_id(EsScan *scan, EsStore *store, Relation log, const pg_uuid_t *id
 	else
 	{
 		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
-		begin_direct(scan, log, store->log_by_event_id, snapshot, &key, 1, false);
+		begin_index(scan, log, store->log_by_event_id, snapshot, &key, 1, false);
 	}
 }
 
@@ -176,7 +186,8 @@ es_scan_end(EsScan *scan)
 	}
 	index_endscan(scan->desc);
 	ExecDropSingleTupleTableSlot(scan->slot);
-	index_close(scan->index, AccessShareLock);
+	if (scan->index != NULL)
+		index_close(scan->index, AccessShareLock);
 }
 
 /* The last version of a stream in the snapshot, 0 if it has no events there. */
@@ -199,7 +210,7 @@ es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot
  * The last version of a stream whatever the snapshot, for a caller that holds
  * the lock on the stream; *own tells whether this transaction wrote it.  Should
  * somebody write past that lock all the same, this waits for the end of that
- * transaction.
+ * transaction.  by_version is the open index of a plain table.
  *
  * at_least is the caller's guess that the version is not lower.  A b-tree scan
  * collects all matching entries of a leaf page before it returns the first, so
@@ -207,7 +218,7 @@ es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot
  * second scan.
  */
 int64
-es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, int64 at_least, bool *own)
+es_scan_latest_version(EsStore *store, Relation log, Relation by_version, int64 stream_id, int64 at_least, bool *own)
 {
 	ScanKeyData keys[2];
 	int			nkeys = 1;
@@ -233,7 +244,7 @@ es_scan_latest_version(EsStore *store, Relation log, int64 stream_id, int64 at_l
 		TransactionId wait_for = InvalidTransactionId;
 
 		InitDirtySnapshot(dirty);
-		begin_direct(&scan, log, store->log_by_version, &dirty, keys, nkeys, true);
+		begin_direct(&scan, log, by_version, &dirty, keys, nkeys, true);
 		version = 0;
 		*own = false;
 		if (index_getnext_slot(scan.desc, BackwardScanDirection, scan.slot))
@@ -269,7 +280,7 @@ es_scan_last_position(EsStore *store)
 
 	if (store->plain)
 	{
-		begin_direct(&scan, log, store->log_by_position, SnapshotAny, NULL, 0, true);
+		begin_index(&scan, log, store->log_by_position, SnapshotAny, NULL, 0, true);
 		if (es_scan_next(&scan, &values, &nulls))
 			position = DatumGetInt64(values[LOG_POSITION]);
 		es_scan_end(&scan);

@@ -17,7 +17,7 @@ typedef struct EsScan
 	bool		backward;
 
 	/* direct */
-	Relation	index;
+	Relation	index;			/* if opened by the scan */
 	IndexScanDesc desc;
 	TupleTableSlot *slot;
 
@@ -40,8 +40,8 @@ extern bool es_scan_next(EsScan *scan, Datum **values, bool **nulls);
 extern void es_scan_end(EsScan *scan);
 
 extern int64 es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot);
-extern int64 es_scan_latest_version(EsStore *store, Relation log, int64 stream_id,
-									int64 at_least, bool *own);
+extern int64 es_scan_latest_version(EsStore *store, Relation log, Relation by_version,
+									int64 stream_id, int64 at_least, bool *own);
 extern int64 es_scan_last_position(EsStore *store);
 
 #endif							/* ES_SCAN_H */

@@ -526,7 +526,11 @@ event_store_delete_stream(PG_FUNCTION_ARGS)
 	id = es_stream_find_latest(store, name, &guess);
 	if (id != 0)
 	{
-		version = es_scan_latest_version(store, log, id, guess, &own);
+		Relation	by_version = store->plain ? index_open(store->log_by_version, AccessShareLock) : NULL;
+
+		version = es_scan_latest_version(store, log, by_version, id, guess, &own);
+		if (by_version != NULL)
+			index_close(by_version, AccessShareLock);
 		if (IsolationUsesXactSnapshot() && !own &&
 			es_scan_version(store, log, id, GetTransactionSnapshot()) != version)
 			es_stream_serialization_failure(name);

@@ -8,6 +8,7 @@
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "store/store.h"
 
 /* A row of event_streams. */
@@ -30,7 +31,7 @@ extern void es_stream_remember_version(EsStore *store, text *name, int64 version
 extern void es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now);
 extern void es_stream_check_open(const EsStream *stream, text *name);
 
-extern void es_stream_serialization_failure(text *name) pg_attribute_noreturn();
+pg_noreturn extern void es_stream_serialization_failure(text *name);
 
 extern text *es_stream_name(EsStore *store, int64 id, Snapshot snapshot);
 extern int	es_stream_category_length(const char *name, int length);

@@ -76,7 +76,7 @@ unregister_store(int64 number)
 	bool		owns_schema = false;
 
 	ScanKeyInit(&key, REGISTRY_STORE_NUMBER + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(number));
-	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, NULL, 1, &key);
+	scan = systable_beginscan(rel, es_primary_key(rel), true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;

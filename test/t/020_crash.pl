@@ -108,5 +108,33 @@ for my $synchronous_commit ('on', 'off')
 		'>=', 150 * $kill_count, 'there was load');
 }
 
+# What a reader was given is safe, even if the commit was asynchronous and
+# nobody has flushed it yet: the walwriter is stopped here, so that nobody but
+# the reader can have done it.
+$node->safe_psql('postgres',
+	q{SELECT event_store.create_store('given'); ALTER DATABASE postgres SET search_path = given});
+for my $read (
+	'SELECT position FROM event_store.read_all(0)',
+	q{SELECT position FROM event_store.read_category('given', 0)},
+	'SELECT position FROM event_store.poll(0)',
+	q{SELECT position FROM event_store.read_all(NULL, direction => 'backward')},
+	'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT position FROM event_store.read_all(0); COMMIT')
+{
+	my $walwriter = $node->safe_psql('postgres',
+		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'});
+	kill 'STOP', $walwriter;
+	my $position = $node->safe_psql('postgres',
+		'SET synchronous_commit = off; SELECT first_position FROM ' . append('given-1'));
+	$node->poll_query_until('postgres',
+		"SELECT event_store.durable_mark() >= $position");
+	like($node->safe_psql('postgres', $read), qr/^$position$/m, "given by: $read");
+	kill 'KILL', $walwriter;
+	$node->poll_query_until('postgres',
+		"SELECT pid <> $walwriter FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+	is( $node->safe_psql('postgres',
+			"SELECT count(*) FROM event_log WHERE position = $position"),
+		1, 'and kept through a crash');
+}
+
 $node->stop;
 done_testing();

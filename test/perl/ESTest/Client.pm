@@ -16,6 +16,14 @@ use Time::HiRes qw(time);
 
 my $test = $$;
 
+# How the end of a connection announces itself.  psql leaves then, but may
+# take one more command before it notices.
+my $end_of_connection = qr/^(?:FATAL|PANIC):
+	| ^WARNING:\ \ 57P0[12]
+	| ^server\ closed\ the\ connection
+	| ^could\ not\ (?:receive|send)\ data
+	| ^connection\ to\ server\ was\ lost/x;
+
 # Returns undef when the server does not take connections.
 sub connect
 {
@@ -43,8 +51,7 @@ sub connect
 # Runs SQL, which may be several commands, and returns what came back:
 #   lines     what psql printed: rows and command tags
 #   sqlstate  of the first error, with its severity, message and detail
-#   lost      whether the connection broke, perhaps before all was answered;
-#             psql itself may notice that only at its next command
+#   lost      whether the connection broke, perhaps before all was answered
 sub run
 {
 	my ($self, $sql) = @_;
@@ -61,19 +68,15 @@ sub run
 		my $line = $self->_read_line;
 		$answer{lost} = 1 if !defined $line;
 		last if !defined $line || $line eq $marker;
+		$answer{lost} = 1 if $line =~ $end_of_connection;
 		if ($line =~ /^(ERROR|FATAL|PANIC):  (\w{5}): (.*)/)
 		{
 			@answer{qw(severity sqlstate message)} = ($1, $2, $3)
 			  unless defined $answer{sqlstate};
-			$answer{lost} = 1 if $1 ne 'ERROR';
 		}
 		elsif ($line =~ /^DETAIL:  (.*)/)
 		{
 			$answer{detail} //= $1;
-		}
-		elsif ($line =~ /^server closed the connection unexpectedly/)
-		{
-			$answer{lost} = 1;
 		}
 		else
 		{
