@@ -679,7 +679,7 @@ event_store_horizon(PG_FUNCTION_ARGS)
 	Relation	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	int64		horizon;
 
-	horizon = RecoveryInProgress() ? es_mark_read(store, GetActiveSnapshot()) + 1 : es_horizon(store, NULL);
+	horizon = RecoveryInProgress() || store->copy ? es_mark_read(store, GetActiveSnapshot()) + 1 : es_horizon(store, NULL);
 	table_close(log, AccessShareLock);
 	PG_RETURN_INT64(horizon);
 }

@@ -59,12 +59,17 @@ es_mark_read(EsStore *store, Snapshot snapshot)
 bool
 es_mark_advance(EsStore *store)
 {
-	int64		mark = es_horizon(store, NULL) - 1;
+	int64		mark;
 	Relation	rel;
 	TupleTableSlot *slot;
 	Snapshot	snapshot;
 	TableScanDesc scan;
 
+	/* the mark of a logical copy comes from its publisher, like the events */
+	if (store->copy)
+		return true;
+
+	mark = es_horizon(store, NULL) - 1;
 	if (!ConditionalLockRelationOid(store->mark, RowExclusiveLock))
 		return false;
 	rel = try_relation_open(store->mark, NoLock);

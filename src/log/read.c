@@ -28,8 +28,8 @@
 #include "log/stream.h"
 #include "log/wake.h"
 
-/* How often a reader on a standby looks for a new mark, in ms. */
-#define STANDBY_INTERVAL	50
+/* How often a reader that goes by the mark looks for a new one, in ms. */
+#define MARK_INTERVAL	50
 
 /* Fields of the type recorded_event. */
 enum RecordedField
@@ -101,9 +101,9 @@ put_event(ReturnSetInfo *result, text *stream, const Datum *row, const bool *row
 
 /* Does this reader have to go by the durable mark? */
 static bool
-reads_by_mark(void)
+reads_by_mark(const EsStore *store)
 {
-	return RecoveryInProgress() || IsolationUsesXactSnapshot();
+	return RecoveryInProgress() || store->copy || IsolationUsesXactSnapshot();
 }
 
 /* Put the rows with low <= position <= high that match; returns their number. */
@@ -173,7 +173,7 @@ read_in_order(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQue
 	int64		last;
 	int64		count;
 
-	if (reads_by_mark())
+	if (reads_by_mark(store))
 	{
 		snapshot = RegisterSnapshot(GetTransactionSnapshot());
 		last = es_mark_read(store, snapshot);
@@ -438,13 +438,13 @@ event_store_poll(PG_FUNCTION_ARGS)
 		long		remaining;
 		int64		count;
 
-		if (!RecoveryInProgress())
+		if (!reads_by_mark(store))
 			es_wake_prepare(es_store_slot(store));
 		count = read_in_order(result, store, log, &query, &query.after);
 		remaining = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (count > 0 || query.max_count == 0 || remaining <= 0)
 			break;
-		es_wake_sleep(RecoveryInProgress() ? Min(remaining, STANDBY_INTERVAL) : remaining);
+		es_wake_sleep(reads_by_mark(store) ? Min(remaining, MARK_INTERVAL) : remaining);
 	}
 	es_wake_cancel();
 	table_close(log, NoLock);
@@ -484,7 +484,7 @@ event_store_head(PG_FUNCTION_ARGS)
 	int64		last;
 	int64		head = 0;
 
-	if (reads_by_mark())
+	if (reads_by_mark(store))
 	{
 		snapshot = RegisterSnapshot(GetTransactionSnapshot());
 		last = es_mark_read(store, snapshot);

@@ -8,9 +8,9 @@
  * rename, dump, restore and DROP EXTENSION need no bookkeeping.
  *
  * The store in use is the first one on the search_path.  What is known of a
- * store is cached by the OID of its schema.  A relcache or namespace
- * invalidation clears `valid`, and the next look-up loads anew; what was
- * replaced is freed in a later transaction, since callers up the stack may
+ * store is cached by the OID of its schema.  An invalidation of its relations,
+ * of schemas or of subscriptions clears `valid`, and the next look-up loads
+ * anew; what was replaced is freed in a later transaction, since callers up the stack may
  * still hold the pointer.  Schemas that are no store are not cached here: the
  * system caches answer for them.
  *
@@ -27,6 +27,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -133,7 +134,7 @@ relcache_callback(Datum arg, Oid relid)
 }
 
 static void
-namespace_callback(Datum arg, int cacheid, uint32 hashvalue)
+syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
 {
 	invalidate(InvalidOid);
 }
@@ -330,6 +331,23 @@ has_foreign_trigger(Relation rel)
 	return false;
 }
 
+/* Does a subscription of this database write the table? */
+static bool
+is_subscribed(Oid relid)
+{
+	Relation	rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, SubscriptionRelSrrelidSrsubidIndexId, true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 /* Fill in what the tables say.  Runs in the store's memory context. */
 static void
 load_tables(EsStore *store)
@@ -350,6 +368,7 @@ load_tables(EsStore *store)
 	{
 		TupleConstr *constr = RelationGetDescr(log)->constr;
 
+		store->copy = is_subscribed(store->log);
 		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
 			log->rd_rel->relam == HEAP_TABLE_AM_OID;
 		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
@@ -459,7 +478,8 @@ es_store_of_schema(Oid nspid)
 
 		cache = hash_create("event_store stores", 16, &ctl, HASH_ELEM | HASH_BLOBS);
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, syscache_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, syscache_callback, (Datum) 0);
 	}
 
 	entry = hash_search(cache, &nspid, HASH_FIND, NULL);
@@ -567,6 +587,13 @@ es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 									rights == ACL_SELECT ? "read" : rights == ACL_INSERT ? "append to" : "change",
 									NameStr(s->schema)),
 						 errhint("The owner of the store gives rights with event_store.grant_store().")));
+			if (s->copy && rights != ACL_SELECT)
+				ereport(ERROR,
+						(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+									ES_MEMBERS(ES_TEXT("store", NameStr(s->schema))),
+									"event store \"%s\" cannot be changed here: a subscription fills it",
+									NameStr(s->schema)),
+						 errhint("Append on the publisher. To make the copy a store of its own, drop the subscription.")));
 			*store = s;
 			return log;
 		}

@@ -96,6 +96,7 @@ typedef struct EsStore
 	Oid			streams_by_id;
 	Oid			streams_by_name;
 
+	bool		copy;			/* event_log is filled by a subscription */
 	bool		plain;			/* event_log can be read directly */
 	bool		plain_insert;	/* ... and written */
 	char	   *defect;			/* what is wrong with the tables, or NULL */
