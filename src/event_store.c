@@ -14,6 +14,7 @@
 #include "base/shmem.h"
 #include "base/xact.h"
 #include "log/horizon.h"
+#include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
 #include "runtime/launcher.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 	EsShmemInit();
 	EsXactInit();
 	EsStoreInit();
+	EsSlotInit();
 	EsHorizonInit();
 	EsWakeInit();
 	EsStreamInit();

@@ -20,15 +20,6 @@
  * Positions come in blocks from the store's sequence.  A block's WAL record is
  * flushed before a position of it is used, so no position is handed out twice
  * even if a crash loses the transaction that used it.
- *
- * A slot belongs to the store whose (database, event_log) it names; this
- * changes under ES_LWLOCK_STORES, exclusively, and under the spinlock, and only
- * while nothing is in flight.  Backends remember the slot of a store and check
- * the name under the spinlock whenever they use it.
- *
- * An entry of the in-flight list is one of two kinds: each backend has one of
- * its own, for the first store a transaction appends to, and there is a common
- * pool for transactions over several stores.
  */
 #include "postgres.h"
 
@@ -42,10 +33,8 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
-#include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -53,61 +42,16 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
-#include "base/settings.h"
-#include "base/shmem.h"
 #include "base/xact.h"
 #include "log/horizon.h"
 #include "log/mark.h"
 #include "log/scan.h"
+#include "log/slot.h"
 #include "log/wake.h"
 #include "store/store.h"
 
-#define NONE	(-1)
-
 /* Last word of the lock tag that serialises the refill of a store. */
 #define REFILL_LOCK		0xE500
-
-typedef struct EsStoreSlot
-{
-	slock_t		mutex;			/* over everything below */
-	Oid			dbid;			/* InvalidOid: slot is free */
-	Oid			log;
-	int			first;			/* in-flight list, indexes into entries */
-	int			last;
-	int64		next;			/* next position; 0: not yet known */
-	int64		end;			/* end of the reserved block, exclusive */
-	XLogRecPtr	released;		/* end of the latest commit record that left the list */
-} EsStoreSlot;
-
-typedef struct InFlight
-{
-	int64		position;		/* the first that the transaction got in this store */
-	int			previous;
-	int			following;		/* also links the free entries of the pool */
-	int			slot;
-	int			pid;
-} InFlight;
-
-typedef struct SlotName
-{
-	Oid			dbid;
-	Oid			log;
-} SlotName;
-
-typedef struct SlotNameEntry
-{
-	SlotName	name;			/* hash key */
-	int			slot;
-} SlotNameEntry;
-
-typedef struct HorizonShared
-{
-	slock_t		pool_mutex;
-	int			pool;			/* first free entry of the common pool */
-	int			hand;			/* where the search for a slot to reuse goes on */
-	int			used;			/* slots from here on were never claimed */
-	EsStoreSlot slots[FLEXIBLE_ARRAY_MEMBER];
-} HorizonShared;
 
 /* A store that the current transaction has appended to. */
 typedef struct Held
@@ -117,158 +61,9 @@ typedef struct Held
 	bool		linked;			/* on the slot's list */
 } Held;
 
-static HorizonShared *shared = NULL;
-static InFlight *entries = NULL;	/* MaxBackends own ones, then the pool */
-static HTAB *slot_names = NULL;
-
 static Held *held = NULL;
 static int	nheld = 0;
 static int	held_size = 0;
-
-static int
-slot_number(const EsStoreSlot *slot)
-{
-	return (int) (slot - shared->slots);
-}
-
-static int
-entry_count(void)
-{
-	return MaxBackends + es_max_stores;
-}
-
-static Size
-slots_size(void)
-{
-	return MAXALIGN(add_size(offsetof(HorizonShared, slots),
-							 mul_size(es_max_stores, sizeof(EsStoreSlot))));
-}
-
-static Size
-area_size(void)
-{
-	return add_size(slots_size(), mul_size(entry_count(), sizeof(InFlight)));
-}
-
-static Size
-horizon_size(void)
-{
-	return add_size(area_size(), hash_estimate_size(es_max_stores, sizeof(SlotNameEntry)));
-}
-
-static void
-horizon_attach(void)
-{
-	HASHCTL		ctl = {.keysize = sizeof(SlotName), .entrysize = sizeof(SlotNameEntry)};
-	bool		found;
-	void	   *area = ShmemInitStruct("event_store horizon", area_size(), &found);
-
-	shared = area;
-	entries = (InFlight *) ((char *) area + slots_size());
-	slot_names = ShmemInitHash("event_store slots by store", es_max_stores, es_max_stores, &ctl,
-							   HASH_ELEM | HASH_BLOBS);
-	if (found)
-		return;
-
-	memset(area, 0, area_size());
-	SpinLockInit(&shared->pool_mutex);
-	for (int i = 0; i < es_max_stores; i++)
-	{
-		SpinLockInit(&shared->slots[i].mutex);
-		shared->slots[i].first = shared->slots[i].last = NONE;
-	}
-	for (int i = MaxBackends; i < entry_count(); i++)
-		entries[i].following = i + 1 < entry_count() ? i + 1 : NONE;
-	shared->pool = MaxBackends;
-}
-
-/*
- * Find a free slot, or free one that has nothing in flight.  The caller holds
- * ES_LWLOCK_STORES exclusively.  Returns NONE if every slot is in use.
- *
- * What is left of the block of a slot that is freed is lost, a gap.
- */
-static int
-claim_slot(const SlotName *name)
-{
-	for (int i = 0; i < es_max_stores; i++)
-	{
-		int			number = shared->hand;
-		EsStoreSlot *slot = &shared->slots[number];
-		SlotName	old;
-		bool		claimed = false;
-
-		shared->hand = (number + 1) % es_max_stores;
-		SpinLockAcquire(&slot->mutex);
-		if (slot->first == NONE)
-		{
-			old.dbid = slot->dbid;
-			old.log = slot->log;
-			slot->dbid = name->dbid;
-			slot->log = name->log;
-			slot->next = slot->end = 0;
-			claimed = true;
-		}
-		SpinLockRelease(&slot->mutex);
-		if (claimed)
-		{
-			shared->used = Max(shared->used, number + 1);
-			if (OidIsValid(old.dbid))
-				hash_search(slot_names, &old, HASH_REMOVE, NULL);
-			return number;
-		}
-	}
-	return NONE;
-}
-
-/* Look the store's slot up by name, or claim one. */
-static void
-find_slot(EsStore *store)
-{
-	SlotName	name = {.dbid = MyDatabaseId, .log = store->log};
-	SlotNameEntry *entry;
-	int			number = NONE;
-	bool		watched = true;
-
-	LWLockAcquire(es_lwlock(ES_LWLOCK_STORES), LW_SHARED);
-	entry = hash_search(slot_names, &name, HASH_FIND, NULL);
-	if (entry != NULL)
-		number = entry->slot;
-	LWLockRelease(es_lwlock(ES_LWLOCK_STORES));
-
-	if (number == NONE)
-	{
-		LWLockAcquire(es_lwlock(ES_LWLOCK_STORES), LW_EXCLUSIVE);
-		entry = hash_search(slot_names, &name, HASH_FIND, NULL);
-		if (entry != NULL)
-			number = entry->slot;
-		else if ((number = claim_slot(&name)) != NONE)
-		{
-			/* as many entries as slots, so there is room */
-			entry = hash_search(slot_names, &name, HASH_ENTER_NULL, NULL);
-			if (entry != NULL)
-				entry->slot = number;
-			watched = es_wake_new_slot(number, MyDatabaseId);
-		}
-		LWLockRelease(es_lwlock(ES_LWLOCK_STORES));
-	}
-	if (!watched && es_unwatched_hook != NULL)
-		es_unwatched_hook(MyDatabaseId);
-	if (number == NONE)
-		ereport(ERROR,
-				(es_problem(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-							ES_MEMBERS(ES_INT("max_stores", es_max_stores)),
-							"all %d slots for stores are taken by transactions in progress", es_max_stores),
-				 errhint("Raise event_store.max_stores and restart the server.")));
-	store->slot = &shared->slots[number];
-}
-
-/* Is the slot still the store's?  The caller holds the spinlock. */
-static bool
-slot_is(const EsStoreSlot *slot, const EsStore *store)
-{
-	return slot->dbid == MyDatabaseId && slot->log == store->log;
-}
 
 static void
 refill_lock(EsStore *store, LOCKTAG *tag)
@@ -314,19 +109,28 @@ sequence_next(EsStore *store, int64 *increment)
  * the server started, under the refill lock.  Nothing is in flight then, so it
  * lies above every position in the table: above the sequence, and, where the
  * sequence was left behind (on a former logical copy), above the last row.
+ *
+ * If the rest of a block was kept at shutdown and nothing speaks against it,
+ * counting goes on there.
  */
 static void
 open_slot(EsStore *store)
 {
 	int64		increment;
-	int64		next = sequence_next(store, &increment);
+	int64		end = sequence_next(store, &increment);
 	int64		last = es_scan_last_position(store);
+	bool		same_timeline = es_slot_kept_here();
 	EsStoreSlot *slot = store->slot;
 
-	next = Max(next, last + 1);
 	SpinLockAcquire(&slot->mutex);
-	if (slot_is(slot, store) && slot->next == 0)
-		slot->next = slot->end = next;
+	if (es_slot_is(slot, store) && slot->next == 0)
+	{
+		if (same_timeline && slot->kept_end == end && slot->kept_next > last)
+			slot->next = slot->kept_next;
+		else
+			slot->next = end = Max(end, last + 1);
+		slot->end = end;
+	}
 	SpinLockRelease(&slot->mutex);
 }
 
@@ -366,7 +170,7 @@ refill(EsStore *store, int count)
 
 		CHECK_FOR_INTERRUPTS();
 		SpinLockAcquire(&slot->mutex);
-		ours = slot_is(slot, store);
+		ours = es_slot_is(slot, store);
 		next = slot->next;
 		end = slot->end;
 		SpinLockRelease(&slot->mutex);
@@ -384,7 +188,7 @@ refill(EsStore *store, int count)
 		XLogFlush(XactLastRecEnd);
 
 		SpinLockAcquire(&slot->mutex);
-		if (slot_is(slot, store))
+		if (es_slot_is(slot, store))
 		{
 			if (block != slot->end)
 				slot->next = block;
@@ -408,8 +212,6 @@ find_held(EsStoreSlot *slot)
 static Held *
 add_held(EsStoreSlot *slot)
 {
-	int			entry = ES_MY_PROC_NUMBER;
-
 	if (nheld == held_size)
 	{
 		int			size = Max(held_size * 2, 8);
@@ -420,21 +222,7 @@ add_held(EsStoreSlot *slot)
 			held = repalloc(held, size * sizeof(Held));
 		held_size = size;
 	}
-	if (nheld > 0)
-	{
-		SpinLockAcquire(&shared->pool_mutex);
-		entry = shared->pool;
-		if (entry != NONE)
-			shared->pool = entries[entry].following;
-		SpinLockRelease(&shared->pool_mutex);
-		if (entry == NONE)
-			ereport(ERROR,
-					(es_problem(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-								ES_MEMBERS(ES_INT("max_stores", es_max_stores)),
-								"too many transactions append to several stores at once"),
-					 errhint("Raise event_store.max_stores and restart the server, or append to fewer stores in a transaction.")));
-	}
-	held[nheld] = (Held) {.slot = slot, .entry = entry, .linked = false};
+	held[nheld] = (Held) {.slot = slot, .entry = es_in_flight_take(nheld == 0), .linked = false};
 	return &held[nheld++];
 }
 
@@ -442,15 +230,14 @@ add_held(EsStoreSlot *slot)
 static void
 link_entry(EsStoreSlot *slot, int entry, int64 position)
 {
-	entries[entry].position = position;
-	entries[entry].previous = slot->last;
-	entries[entry].following = NONE;
-	entries[entry].slot = slot_number(slot);
-	entries[entry].pid = MyProcPid;
-	if (slot->last == NONE)
+	es_in_flight[entry].position = position;
+	es_in_flight[entry].previous = slot->last;
+	es_in_flight[entry].following = ES_NONE;
+	es_in_flight[entry].pid = MyProcPid;
+	if (slot->last == ES_NONE)
 		slot->first = entry;
 	else
-		entries[slot->last].following = entry;
+		es_in_flight[slot->last].following = entry;
 	slot->last = entry;
 }
 
@@ -471,14 +258,14 @@ es_position_reserve(EsStore *store, int count)
 		bool		ours;
 
 		if (store->slot == NULL)
-			find_slot(store);
+			es_slot_find(store);
 		slot = store->slot;
 		mine = find_held(slot);
 		if (mine == NULL)
 			mine = add_held(slot);
 
 		SpinLockAcquire(&slot->mutex);
-		ours = slot_is(slot, store);
+		ours = es_slot_is(slot, store);
 		if (ours && slot->next != 0 && slot->end - slot->next >= count)
 		{
 			position = slot->next;
@@ -516,34 +303,28 @@ release_positions(bool committed)
 	for (int i = 0; i < nheld; i++)
 	{
 		EsStoreSlot *slot = held[i].slot;
-		InFlight   *entry = &entries[held[i].entry];
+		EsInFlight *entry = &es_in_flight[held[i].entry];
 		bool		moved = false;
 
 		if (held[i].linked)
 		{
 			SpinLockAcquire(&slot->mutex);
-			moved = entry->previous == NONE;
-			if (entry->previous == NONE)
+			moved = entry->previous == ES_NONE;
+			if (entry->previous == ES_NONE)
 				slot->first = entry->following;
 			else
-				entries[entry->previous].following = entry->following;
-			if (entry->following == NONE)
+				es_in_flight[entry->previous].following = entry->following;
+			if (entry->following == ES_NONE)
 				slot->last = entry->previous;
 			else
-				entries[entry->following].previous = entry->previous;
+				es_in_flight[entry->following].previous = entry->previous;
 			if (committed && XactLastCommitEnd > slot->released)
 				slot->released = XactLastCommitEnd;
 			SpinLockRelease(&slot->mutex);
 		}
-		if (held[i].entry >= MaxBackends)
-		{
-			SpinLockAcquire(&shared->pool_mutex);
-			entry->following = shared->pool;
-			shared->pool = held[i].entry;
-			SpinLockRelease(&shared->pool_mutex);
-		}
+		es_in_flight_give(held[i].entry);
 		if (moved)
-			es_wake_slot(slot_number(slot));
+			es_wake_slot(es_slot_number(slot));
 	}
 	nheld = 0;
 }
@@ -580,14 +361,14 @@ es_horizon(EsStore *store, XLogRecPtr *released)
 		LOCKTAG		tag;
 
 		if (store->slot == NULL)
-			find_slot(store);
+			es_slot_find(store);
 		slot = store->slot;
 
 		SpinLockAcquire(&slot->mutex);
-		ours = slot_is(slot, store);
+		ours = es_slot_is(slot, store);
 		if (ours)
 		{
-			horizon = slot->first != NONE ? entries[slot->first].position : slot->next;
+			horizon = slot->first != ES_NONE ? es_in_flight[slot->first].position : slot->next;
 			if (released)
 				*released = slot->released;
 		}
@@ -620,18 +401,18 @@ es_position_end(EsStore *store)
 }
 
 /*
- * The horizon of a slot that es_next_slot_in_use has found; 0 if it is not yet
+ * The horizon of a slot that es_slot_next_in_use has found; 0 if it is not yet
  * known or the slot now belongs to another store.
  */
 int64
 es_slot_horizon(int number, Oid log)
 {
-	EsStoreSlot *slot = &shared->slots[number];
+	EsStoreSlot *slot = es_slot(number);
 	int64		horizon = 0;
 
 	SpinLockAcquire(&slot->mutex);
 	if (slot->dbid == MyDatabaseId && slot->log == log)
-		horizon = slot->first != NONE ? entries[slot->first].position : slot->next;
+		horizon = slot->first != ES_NONE ? es_in_flight[slot->first].position : slot->next;
 	SpinLockRelease(&slot->mutex);
 	return horizon;
 }
@@ -641,32 +422,7 @@ int
 es_store_slot(EsStore *store)
 {
 	(void) es_horizon(store, NULL);
-	return slot_number(store->slot);
-}
-
-/*
- * The next slot after `after` (NONE to begin) that is a store of the database;
- * sets its event_log.  Returns NONE at the end.
- */
-int
-es_next_slot_in_use(int after, Oid dbid, Oid *log)
-{
-	for (int i = after + 1; i < shared->used; i++)
-	{
-		EsStoreSlot *slot = &shared->slots[i];
-		bool		match;
-
-		/* a stale look only delays a new slot to the next round */
-		if (slot->dbid != dbid)
-			continue;
-		SpinLockAcquire(&slot->mutex);
-		match = slot->dbid == dbid;
-		*log = slot->log;
-		SpinLockRelease(&slot->mutex);
-		if (match)
-			return i;
-	}
-	return NONE;
+	return es_slot_number(store->slot);
 }
 
 PG_FUNCTION_INFO_V1(event_store_horizon);
@@ -688,20 +444,20 @@ Datum
 event_store_in_flight(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	InFlight   *copies = palloc(MaxBackends * sizeof(InFlight));
+	EsInFlight *copies = palloc(MaxBackends * sizeof(EsInFlight));
 	Oid			log;
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int number = es_next_slot_in_use(NONE, MyDatabaseId, &log); number != NONE;
-		 number = es_next_slot_in_use(number, MyDatabaseId, &log))
+	for (int number = es_slot_next_in_use(ES_NONE, MyDatabaseId, &log); number != ES_NONE;
+		 number = es_slot_next_in_use(number, MyDatabaseId, &log))
 	{
-		EsStoreSlot *slot = &shared->slots[number];
+		EsStoreSlot *slot = es_slot(number);
 		int			count = 0;
 
 		/* a backend is at most once on a list */
 		SpinLockAcquire(&slot->mutex);
-		for (int i = slot->first; i != NONE && count < MaxBackends; i = entries[i].following)
-			copies[count++] = entries[i];
+		for (int i = slot->first; i != ES_NONE && count < MaxBackends; i = es_in_flight[i].following)
+			copies[count++] = es_in_flight[i];
 		SpinLockRelease(&slot->mutex);
 
 		for (int i = 0; i < count; i++)
@@ -727,9 +483,7 @@ event_store_in_flight(PG_FUNCTION_ARGS)
 void
 EsHorizonInit(void)
 {
-	static const EsShmemPart part = {horizon_size, horizon_attach};
 	static const EsXactHook hook = {.pre_prepare = refuse_prepare, .end = release_positions};
 
-	es_shmem_register(&part);
 	es_xact_register(&hook);
 }

@@ -16,7 +16,6 @@ extern int64 es_position_end(EsStore *store);
 
 /* for the worker that moves the durable marks */
 extern int	es_store_slot(EsStore *store);
-extern int	es_next_slot_in_use(int after, Oid dbid, Oid *log);
 
 extern int64 es_slot_horizon(int number, Oid log);
 

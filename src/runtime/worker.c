@@ -30,6 +30,7 @@
 #include "base/settings.h"
 #include "log/horizon.h"
 #include "log/mark.h"
+#include "log/slot.h"
 #include "log/wake.h"
 #include "runtime/launcher.h"
 #include "store/statement.h"
@@ -128,8 +129,8 @@ move_marks(void)
 {
 	Oid			log;
 
-	for (int slot = es_next_slot_in_use(-1, MyDatabaseId, &log); slot >= 0;
-		 slot = es_next_slot_in_use(slot, MyDatabaseId, &log))
+	for (int slot = es_slot_next_in_use(ES_NONE, MyDatabaseId, &log); slot != ES_NONE;
+		 slot = es_slot_next_in_use(slot, MyDatabaseId, &log))
 	{
 		Done	   *d;
 		bool		found;

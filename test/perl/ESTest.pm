@@ -101,6 +101,7 @@ sub session
 	my ($node, $database) = @_;
 	my $session =
 	  $node->background_psql($database // 'postgres', on_error_stop => 0);
+	$session->set_query_timer_restart;
 	$session->query('\set VERBOSITY sqlstate');
 	return $session;
 }

@@ -11,7 +11,8 @@ use lib "$FindBin::RealBin/../perl";
 use ESTest;
 use Test::More;
 
-my $node = new_node('main');
+# The log tells when a background worker is started.
+my $node = new_node('main', conf => "log_min_messages = debug1\n");
 
 sub append_now
 {
@@ -108,8 +109,7 @@ wait_for($node,
 	q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store worker'},
 	'the worker leaves');
 
-# systems 2.3 asks for nothing here; the promise is that of DROP EXTENSION:
-# the store is found again and counts on, in a session that knew it before
+# The store is found again and counts on, in a session that knew it before too.
 $last = last_position($node);
 $session->query_safe('CREATE EXTENSION event_store');
 is($session->query_safe('SELECT schema FROM event_store.stores'),
@@ -151,6 +151,27 @@ sub create_database
 create_database('one');
 create_database('two');
 
+# The extension, a store and its first event in one transaction, during which
+# a worker has looked in and seen nothing of it yet.
+$node->safe_psql('postgres', 'CREATE DATABASE three');
+my $log_end = -s $node->logfile;
+$session = session($node, 'three');
+$session->query_safe(
+	q{BEGIN;
+	CREATE EXTENSION event_store;
+	SELECT event_store.create_store('shop');
+	SET LOCAL search_path = shop;
+	SELECT * FROM } . append('order-1'));
+$node->wait_for_log(qr/starting background worker process "event_store worker"/, $log_end);
+wait_for($node,
+	q{SELECT count(*) = 0 FROM pg_stat_activity
+		WHERE backend_type = 'event_store worker' AND datname = 'three'},
+	'a worker has looked for the extension in vain');
+$session->query_safe(q{COMMIT; ALTER DATABASE three SET search_path = shop});
+$session->quit;
+worker_in_ok('three');
+mark_moves_ok('of a store made in one transaction with its first event', 'three');
+
 # The worker's own database, and another one, whose DROP needs every process
 # of the server to answer.
 $node->safe_psql('postgres', 'CREATE DATABASE bystander');
@@ -162,6 +183,7 @@ worker_in_ok('two');
 
 # A copy has the events of its template, and goes its own way.
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE two');
+$node->safe_psql('postgres', q{ALTER DATABASE copy SET search_path = shop});
 is(positions($node, 0, 'copy'), positions($node, 0, 'two'),
 	'a copy of a database has the same events');
 is(append_now('order-1', 'copy'), append_now('order-2', 'two'),
@@ -189,11 +211,10 @@ for my $n (1 .. 20)
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname ~ '^d\d'}),
 	0, 'databases were made from template1 and dropped');
 
-# A killed worker takes the server through a restart, as any process does that
-# may have damaged shared memory; one that is terminated is started again.
+# What is terminated is started again.
 $node->safe_psql('postgres',
 	q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'event\_store%'});
-worker_in_ok($_) for 'postgres', 'copy', 'renamed';
+worker_in_ok($_) for 'postgres', 'copy', 'renamed', 'three';
 mark_moves_ok('after the workers and the launcher were terminated');
 
 $node->stop;
