@@ -18,6 +18,7 @@
 #include "log/stream.h"
 #include "log/wake.h"
 #include "runtime/launcher.h"
+#include "runtime/vacate.h"
 #include "store/store.h"
 
 ES_MODULE_MAGIC;
@@ -40,4 +41,5 @@ _PG_init(void)
 	EsWakeInit();
 	EsStreamInit();
 	EsLauncherInit();
+	EsVacateInit();
 }

@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+#include "base/arguments.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "log/append.h"
@@ -42,6 +43,7 @@
 #include "log/horizon.h"
 #include "log/scan.h"
 #include "log/stream.h"
+#include "store/event_id.h"
 #include "store/guard.h"
 #include "store/statement.h"
 
@@ -425,21 +427,11 @@ result_datum(FunctionCallInfo fcinfo, const EsAppended *result)
 }
 
 static void
-check_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_TEXT("argument", name)),
-							"%s must not be null", name),
-				 errhint("Pass a value for %s.", name)));
-}
-
-static void
 check_append_arguments(FunctionCallInfo fcinfo)
 {
-	check_not_null(fcinfo, 0, "stream");
-	check_not_null(fcinfo, 1, "events");
-	check_not_null(fcinfo, 2, "expected");
+	es_require_argument(fcinfo, 0, "stream");
+	es_require_argument(fcinfo, 1, "events");
+	es_require_argument(fcinfo, 2, "expected");
 }
 
 PG_FUNCTION_INFO_V1(event_store_append_jsonb);
@@ -494,10 +486,10 @@ event_store_append_event(PG_FUNCTION_ARGS)
 	EsAppended	result;
 	EsEvent		event = {0};
 
-	check_not_null(fcinfo, 0, "stream");
-	check_not_null(fcinfo, 1, "type");
-	check_not_null(fcinfo, 2, "data");
-	check_not_null(fcinfo, 4, "expected");
+	es_require_argument(fcinfo, 0, "stream");
+	es_require_argument(fcinfo, 1, "type");
+	es_require_argument(fcinfo, 2, "data");
+	es_require_argument(fcinfo, 4, "expected");
 	event.type = PG_GETARG_TEXT_PP(1);
 	event.data = PG_GETARG_JSONB_P(2);
 	if (!PG_ARGISNULL(3))

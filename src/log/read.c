@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/arguments.h"
 #include "base/errors.h"
 #include "log/horizon.h"
 #include "log/mark.h"
@@ -212,22 +213,12 @@ bad_argument(const char *name, int64 value, const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
-static void
-require(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_TEXT("argument", name)),
-							"%s must not be null", name),
-				 errhint("Pass a value for %s.", name)));
-}
-
 static bool
 direction_argument(FunctionCallInfo fcinfo, int argument)
 {
 	char	   *direction;
 
-	require(fcinfo, argument, "direction");
+	es_require_argument(fcinfo, argument, "direction");
 	direction = text_to_cstring(PG_GETARG_TEXT_PP(argument));
 	if (strcmp(direction, "backward") == 0)
 		return true;
@@ -300,7 +291,7 @@ timeout_argument(FunctionCallInfo fcinfo, int argument)
 	Interval   *interval;
 	int64		timeout;
 
-	require(fcinfo, argument, "timeout");
+	es_require_argument(fcinfo, argument, "timeout");
 	interval = PG_GETARG_INTERVAL_P(argument);
 	timeout = interval->time / 1000 +
 		((int64) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000);
@@ -329,7 +320,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	Relation	log;
 	EsStream	stream;
 
-	require(fcinfo, 0, "stream");
+	es_require_argument(fcinfo, 0, "stream");
 	name = PG_GETARG_TEXT_PP(0);
 	es_stream_check_name(name);
 	if (!PG_ARGISNULL(1))
@@ -393,7 +384,7 @@ event_store_read_category(PG_FUNCTION_ARGS)
 	ReadQuery		query;
 	Datum		category;
 
-	require(fcinfo, 0, "category");
+	es_require_argument(fcinfo, 0, "category");
 	category = PointerGetDatum(PG_GETARG_TEXT_PP(0));
 	query.backward = direction_argument(fcinfo, 4);
 	query.after = position_argument(fcinfo, 1, query.backward);
@@ -413,7 +404,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 	Relation	log;
 	TimestampTz deadline;
 
-	require(fcinfo, 0, "after_position");
+	es_require_argument(fcinfo, 0, "after_position");
 	query.after = position_argument(fcinfo, 0, false);
 	query.max_count = count_argument(fcinfo, 1);
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_argument(fcinfo, 2));

@@ -20,6 +20,7 @@
 
 #include "base/compat.h"
 #include "log/scan.h"
+#include "store/event_id.h"
 #include "store/statement.h"
 
 #define SQL_BATCH	100

@@ -8,6 +8,7 @@
 #include "access/genam.h"
 #include "utils/portal.h"
 #include "utils/snapshot.h"
+#include "utils/uuid.h"
 
 #include "store/store.h"
 

@@ -15,13 +15,6 @@
  *	STARTING -> RUNNING	worker, once it has seen the extension
  *	STARTING -> FREE	worker without work, or launcher if it did not start
  *	RUNNING -> FREE		worker, in its exit callback
- *
- * DROP DATABASE, CREATE DATABASE ... TEMPLATE and the like fail while a worker
- * is connected, so a session that is about to do one of them locks the
- * database against workers (an own lock tag), asks the worker to leave and
- * waits until it is gone.  The launcher takes the place in the table before it
- * looks at that lock, and the session the lock before it looks at the table,
- * so they cannot miss each other.
  */
 #include "postgres.h"
 
@@ -32,20 +25,14 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
-#include "commands/defrem.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "storage/shmem.h"
 #include "tcop/tcopprot.h"
-#include "tcop/utility.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -54,12 +41,11 @@
 #include "base/shmem.h"
 #include "log/wake.h"
 #include "runtime/launcher.h"
+#include "runtime/vacate.h"
 
 #define NONE				(-1)
 #define SCAN_INTERVAL		5000	/* ms between two looks at pg_database */
 #define RETRY_INTERVAL		1000	/* ms before a worker that ended is started again */
-#define LEAVE_TIMEOUT		5000	/* ms that a session waits for a worker to leave */
-#define NO_WORKERS_LOCK		0xE501	/* last word of the lock tag */
 
 typedef enum WorkerState
 {
@@ -99,7 +85,6 @@ typedef struct Database
 
 static LauncherShared *shared = NULL;
 static HTAB *databases = NULL;
-static ProcessUtility_hook_type prev_process_utility = NULL;
 
 PGDLLEXPORT void es_launcher_main(Datum argument);
 
@@ -169,26 +154,6 @@ es_worker_end(int number, EsWorkerEnd how)
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 }
 
-static void
-no_workers_tag(LOCKTAG *tag, Oid dbid)
-{
-	SET_LOCKTAG_ADVISORY(*tag, dbid, 0, 0, NO_WORKERS_LOCK);
-	tag->locktag_type = LOCKTAG_USERLOCK;
-}
-
-/* May a worker be in the database now?  Needs a transaction. */
-bool
-es_database_is_free(Oid dbid)
-{
-	LOCKTAG		tag;
-
-	no_workers_tag(&tag, dbid);
-	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return false;
-	LockRelease(&tag, ShareLock, false);
-	return true;
-}
-
 /* --- the side of sessions --- */
 
 /* A store comes into use in a database without a worker. */
@@ -206,8 +171,8 @@ ask_for_worker(Oid dbid)
 }
 
 /* Ask the workers of a database to leave; returns how many are still there. */
-static int
-ask_to_leave(Oid dbid)
+int
+es_workers_ask_to_leave(Oid dbid)
 {
 	int			count = 0;
 
@@ -225,78 +190,6 @@ ask_to_leave(Oid dbid)
 	}
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 	return count;
-}
-
-/*
- * Keep workers out of a database until the transaction ends, and wait until
- * the one that is there has left.  If it does not leave in time, the command
- * that follows will say who is connected.
- */
-static void
-vacate_database(const char *name)
-{
-	Oid			dbid = name ? get_database_oid(name, true) : InvalidOid;
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
-	LOCKTAG		tag;
-
-	if (!OidIsValid(dbid) || RecoveryInProgress())
-		return;
-	no_workers_tag(&tag, dbid);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	while (ask_to_leave(dbid) > 0 && GetCurrentTimestamp() < deadline)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-static char *
-option_value(List *options, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, options)
-	{
-		DefElem    *option = lfirst_node(DefElem, lc);
-
-		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
-			return defGetString(option);
-	}
-	return NULL;
-}
-
-/* The database that a statement needs for itself, NULL if none. */
-static const char *
-database_to_vacate(Node *statement)
-{
-	switch (nodeTag(statement))
-	{
-		case T_DropdbStmt:
-			return ((DropdbStmt *) statement)->dbname;
-		case T_CreatedbStmt:
-			return option_value(((CreatedbStmt *) statement)->options, "template");
-		case T_AlterDatabaseStmt:
-			return option_value(((AlterDatabaseStmt *) statement)->options, "tablespace") ?
-				((AlterDatabaseStmt *) statement)->dbname : NULL;
-		case T_RenameStmt:
-			return ((RenameStmt *) statement)->renameType == OBJECT_DATABASE ?
-				((RenameStmt *) statement)->subname : NULL;
-		default:
-			return NULL;
-	}
-}
-
-static void
-process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
-{
-	vacate_database(database_to_vacate(pstmt->utilityStmt));
-
-	if (prev_process_utility)
-		prev_process_utility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 }
 
 /* --- the launcher --- */
@@ -560,8 +453,6 @@ EsLauncherInit(void)
 
 	es_shmem_register(&part);
 	es_unwatched_hook = ask_for_worker;
-	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
 
 	/* pg_upgrade wants nobody to write behind its back */
 	if (IsBinaryUpgrade)

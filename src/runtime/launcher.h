@@ -15,7 +15,8 @@ typedef enum EsWorkerEnd
 extern bool es_worker_begin(int number);
 extern bool es_worker_should_stop(int number);
 extern void es_worker_end(int number, EsWorkerEnd how);
-extern bool es_database_is_free(Oid dbid);
+
+extern int	es_workers_ask_to_leave(Oid dbid);
 
 extern void EsLauncherInit(void);
 

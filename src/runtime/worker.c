@@ -33,6 +33,7 @@
 #include "log/slot.h"
 #include "log/wake.h"
 #include "runtime/launcher.h"
+#include "runtime/vacate.h"
 #include "store/statement.h"
 #include "store/store.h"
 

@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 #include "base/errors.h"
+#include "store/event_id.h"
 #include "store/statement.h"
 
 /* In all templates $S stands for the quoted schema, other $X for one more text. */

@@ -9,7 +9,6 @@
 #include "nodes/execnodes.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
-#include "utils/uuid.h"
 
 /* Columns of event_log, in the order of the table. */
 enum EsLogColumn
@@ -114,11 +113,6 @@ extern EsStore *es_store_current(bool missing_ok);
 extern EsStore *es_store_of_schema(Oid nspid);
 extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights);
 extern bool es_store_use_sql(EsStore *store, Relation log);
-
-/* identifiers made here */
-extern void es_event_id_make(const EsStore *store, int64 position, pg_uuid_t *id);
-extern bool es_event_id_made_here(const EsStore *store, const pg_uuid_t *id, int64 *position);
-extern void es_event_id_range(int64 number, pg_uuid_t *low, pg_uuid_t *high);
 
 extern void EsStoreInit(void);
 

@@ -186,7 +186,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE two');
 $node->safe_psql('postgres', q{ALTER DATABASE copy SET search_path = shop});
 is(positions($node, 0, 'copy'), positions($node, 0, 'two'),
 	'a copy of a database has the same events');
-is(append_now('order-1', 'copy'), append_now('order-2', 'two'),
+cmp_ok(append_now('order-1', 'copy'), '>', 5,
 	'it counts on by itself');
 is( $node->safe_psql('two', q{SELECT event_store.stream_version('order-1')}),
 	5, 'the template is untouched');

@@ -27,8 +27,10 @@ my $workloads = 0;
 my $owner = $$;
 my %running;
 
-# Options: store, the schema of the store that the workload writes to
-#          (also first on the search_path of the database).
+# Options:
+#   store  the schema of the store that the workload writes to (also first on
+#          the search_path of the database)
+#   quiet  do not report to the test: what fails is found in problems()
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -48,6 +50,7 @@ sub new
 		children => {},
 		writers => 0,
 		followers => [],
+		problems => [],
 		%options,
 	}, $class;
 }
@@ -157,19 +160,17 @@ sub finish
 	my $last = $node->safe_psql($self->{database},
 		"SELECT coalesce(max(position), 0) FROM $self->{store}.event_log");
 
-	ok( $node->poll_query_until(
+	$self->_ok(
+		$node->poll_query_until(
 			$self->{database},
 			"SELECT count(*) = 0 FROM event_store.in_flight() WHERE schema = '$self->{store}'"),
 		'no append is left in flight');
-	ok( $node->poll_query_until(
-			$self->{database}, "SELECT event_store.durable_mark() >= $last"),
-		'the durable mark has come to the last event');
-	for my $standby (@standbys)
+	for my $server ($node, @standbys)
 	{
-		ok( $standby->poll_query_until(
-				$self->{database},
-				"SELECT event_store.durable_mark() >= $last"),
-			'on the standby too');
+		$self->_ok(
+			$server->poll_query_until(
+				$self->{database}, "SELECT event_store.durable_mark() >= $last"),
+			'the durable mark has come to the last event on ' . $server->name);
 	}
 	PostgreSQL::Test::Utils::append_to_file("$self->{dir}/finish", '');
 	$self->_wait_for('follower');
@@ -217,6 +218,15 @@ sub verify
 		  { name => $name, violations => $violations, example => $example };
 	}
 	return @invariants;
+}
+
+# What a quiet workload has found: violated invariants, and assertions of its
+# own that did not hold.
+sub problems
+{
+	my ($self) = @_;
+	return @{ $self->{problems} }, map { "$_->{name}: $_->{violations} times, as $_->{example}" }
+	  grep { $_->{violations} } $self->verify;
 }
 
 # Options: may_lose, after crashes with synchronous_commit = off.
@@ -293,9 +303,24 @@ sub _wait_for
 		delete $running{ $child->{pid} };
 	}
 	my @failed = grep { $_->{status} != 0 } @children;
-	ok(!@failed, sprintf 'all %d %ss ended well', scalar @children, $role);
-	diag "$_->{name}: " . PostgreSQL::Test::Utils::slurp_file($_->{log})
-	  for @failed;
+	$self->_ok(!@failed, sprintf('all %d %ss ended well', scalar @children, $role),
+		map { "$_->{name}: " . PostgreSQL::Test::Utils::slurp_file($_->{log}) } @failed);
+	return;
+}
+
+sub _ok
+{
+	my ($self, $ok, $name, @details) = @_;
+
+	if ($self->{quiet})
+	{
+		push @{ $self->{problems} }, join "\n", "not so: $name", @details
+		  unless $ok;
+	}
+	else
+	{
+		ok($ok, $name) or diag(@details);
+	}
 	return;
 }
 

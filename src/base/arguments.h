@@ -1,0 +1,12 @@
+/*
+ * arguments.h
+ *		What SQL-callable functions check of their arguments.
+ */
+#ifndef ES_ARGUMENTS_H
+#define ES_ARGUMENTS_H
+
+#include "fmgr.h"
+
+extern void es_require_argument(FunctionCallInfo fcinfo, int argument, const char *name);
+
+#endif							/* ES_ARGUMENTS_H */
