@@ -2,7 +2,7 @@
 # make test: builds with warnings as errors and runs every test; the last line is the sum, "N passed, N failed".
 #
 # A part of it, while developing:
-#	make test SUITES="regress tap"                                some of: includes regress isolation tap pgtap
+#	make test SUITES="regress tap"                                some of: rules regress isolation tap pgtap
 #	make test SUITES=regress REGRESS="store append"               some tests of a suite: REGRESS and ISOLATION take names,
 #	make test SUITES=tap TAP=test/t/010_x.pl                      TAP and PGTAP take files
 #
@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . test/lib.sh
 
-all_suites="includes regress isolation tap pgtap"
+all_suites="rules regress isolation tap pgtap"
 suites=${SUITES:-$all_suites}
 budget=1080                 # seconds all of it may take
 
@@ -103,8 +103,13 @@ tap_file() {
 	((not_ok == 0))
 }
 
-suite_includes() {
-	if bash test/check_includes.sh; then result includes 1 0; else result includes 0 1; fi
+# rules that a look at the sources or the object files can check
+suite_rules() {
+	local ok=0 not_ok=0 rule
+	for rule in 'bash test/check_includes.sh' 'perl test/check_sql.pl sql/event_store/*.sql' "perl test/check_commit_path.pl $ES_TREE"; do
+		if eval "$rule"; then ok=$((ok + 1)); else not_ok=$((not_ok + 1)); fi
+	done
+	result rules "$ok" "$not_ok"
 }
 
 suite_regress() {
@@ -186,18 +191,16 @@ pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/..
 pgxs=$(cd "$pgxs" && pwd)
 
 built=
-if [[ $suites != includes ]]; then
-	echo "== build"
-	if es_build COPT="$build_flags" 2>"$ES_LOG/build.out"; then
-		built=1
-	else
-		result build 0 1
-		head -n 60 "$ES_LOG/build.out"
-	fi
+echo "== build"
+if es_build COPT="$build_flags" 2>"$ES_LOG/build.out"; then
+	built=1
+else
+	result build 0 1
+	head -n 60 "$ES_LOG/build.out"
 fi
 for suite in $suites; do
 	echo "== $suite"
-	if [[ $suite != includes && -z $built ]]; then
+	if [[ -z $built ]]; then
 		echo "not run: the build failed"
 	elif ! has_tests "$suite"; then
 		echo "no tests yet"
@@ -216,7 +219,7 @@ for suite in "${order[@]}"; do
 	printf '%-12s %5d passed %5d failed\n' "$suite" "${passed[$suite]}" "${failed[$suite]}"
 	sum_passed=$((sum_passed + passed[$suite]))
 	sum_failed=$((sum_failed + failed[$suite]))
-	[[ $suite == includes && $suites != includes ]] || tests=$((tests + passed[$suite] + failed[$suite]))
+	[[ $suite == rules && $suites != rules ]] || tests=$((tests + passed[$suite] + failed[$suite]))
 done
 ((tests > 0)) || echo "no test ran"
 ((sum_failed == 0)) || echo "what explains the failures is in build/log"
