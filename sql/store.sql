@@ -73,6 +73,21 @@ SELECT first_version FROM event_store.append_event('order-1', 'OrderSent', expec
 ROLLBACK;
 SELECT event_store.stream_version('order-1');
 
+-- what only looks like a store does not keep the extension from being created
+CREATE SCHEMA lookalike
+	CREATE TABLE event_log (position bigint)
+	CREATE TABLE event_streams ()
+	CREATE TABLE event_mark (store_number bigint, position bigint, layout integer, changed_at timestamptz)
+	CREATE SEQUENCE event_position;
+INSERT INTO lookalike.event_mark VALUES (4711, 0, 1, now());
+CREATE FUNCTION lookalike.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER event_store_no_change AFTER INSERT ON lookalike.event_log FOR EACH ROW EXECUTE FUNCTION lookalike.f();
+DROP EXTENSION event_store;
+CREATE EXTENSION event_store;
+SELECT event_store.stream_version('order-1');
+SELECT event_store.attach_store('lookalike');
+DROP SCHEMA lookalike CASCADE;
+
 -- a store that is not registered, as after a restore of its schema alone
 DELETE FROM event_store.store_registry;
 SELECT event_store.attach_store('lager');

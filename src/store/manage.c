@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -153,6 +154,58 @@ attach(Oid nspid, int64 number)
 		register_store(number, false);
 }
 
+/*
+ * Attach a schema that looks like a store; if that fails, say so and go on.
+ * Whoever may create tables must not be able to make CREATE EXTENSION fail.
+ */
+static bool
+try_attach(Oid nspid)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool attached = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		int64		number = number_of_schema(nspid);
+
+		if (number != 0 && es_store_of_schema(nspid) == NULL)
+		{
+			attach(nspid, number);
+			attached = true;
+		}
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		char	   *schema;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+
+		/* a cancelled statement is to end */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		schema = get_namespace_name(nspid);
+		ereport(WARNING,
+				(errmsg("schema \"%s\" holds the tables of an event store but could not be attached: %s",
+						schema ? schema : "?", error->message),
+				 errhint("Once that is put right, call event_store.attach_store().")));
+		attached = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return attached;
+}
+
 /* A schema name from an argument, checked; palloc'd. */
 static char *
 schema_argument(text *argument)
@@ -277,15 +330,9 @@ event_store_attach_found_stores(PG_FUNCTION_ARGS)
 
 	foreach(lc, es_statement_found_schemas())
 	{
-		Oid			nspid = lfirst_oid(lc);
-		int64		number = number_of_schema(nspid);
-
 		CHECK_FOR_INTERRUPTS();
-		if (number != 0 && es_store_of_schema(nspid) == NULL)
-		{
-			attach(nspid, number);
+		if (try_attach(lfirst_oid(lc)))
 			attached++;
-		}
 	}
 	PG_RETURN_INT32(attached);
 }

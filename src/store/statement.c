@@ -288,8 +288,11 @@ es_statement_found_schemas(void)
 
 	SPI_connect();
 	if (SPI_execute("SELECT relnamespace FROM pg_catalog.pg_class"
-					" WHERE relname OPERATOR(pg_catalog.=) ANY ('{event_log,event_streams,event_mark,event_position}')"
-					" AND relkind OPERATOR(pg_catalog.=) ANY ('{r,p,S}') AND relpersistence OPERATOR(pg_catalog.=) 'p'"
+					" WHERE (relname OPERATOR(pg_catalog.=) ANY ('{event_log,event_streams,event_mark}')"
+					"  AND relkind OPERATOR(pg_catalog.=) 'r'"
+					"  OR relname OPERATOR(pg_catalog.=) 'event_log' AND relkind OPERATOR(pg_catalog.=) 'p'"
+					"  OR relname OPERATOR(pg_catalog.=) 'event_position' AND relkind OPERATOR(pg_catalog.=) 'S')"
+					" AND relpersistence OPERATOR(pg_catalog.=) 'p'"
 					" GROUP BY 1 HAVING pg_catalog.count(*) OPERATOR(pg_catalog.=) 4 ORDER BY 1",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for stores");

@@ -14,6 +14,9 @@ use lib "$FindBin::RealBin/../perl";
 use ESTest;
 use Test::More;
 
+# In a long run each workload goes on for so many seconds.
+my $seconds = $ENV{ES_SECONDS};
+
 # Commits are made to take a while between their record and its flush, which
 # is where a reader that forgets a transaction too early can miss it.
 my $node = new_node(
@@ -46,7 +49,9 @@ sub use_store
 {
 	my $load = use_store('mixed');
 	$load->start_followers(@followers);
-	$load->start_writers(count => 8, transactions => 1250);
+	$load->start_writers(
+		count => 8,
+		$seconds ? (seconds => $seconds) : (transactions => 1250));
 	$load->wait_for_writers;
 	$load->finish;
 	$load->verify_ok('8 writers');
@@ -56,10 +61,10 @@ sub use_store
 {
 	my $load = use_store('ended');
 	$load->start_followers(@followers);
-	$load->start_writers(count => 32);
+	$load->start_writers(count => 32, seconds => $seconds);
 
 	my $terminated = 0;
-	while ($terminated < 40)
+	while ($seconds ? $load->writing : $terminated < 40)
 	{
 		$load->wait_for_progress(100);
 		$terminated += $node->safe_psql(
@@ -71,14 +76,17 @@ sub use_store
 	}
 	$load->stop_writers;
 	$load->finish;
-	$load->verify_ok('32 writers, some terminated');
+	$load->verify_ok("32 writers, of which $terminated were terminated");
 }
 
 # reliability 31: 32 writers on one stream, each with an expected version
 {
 	my $load = use_store('race');
 	$load->start_followers($followers[0]);
-	$load->start_writers(count => 32, kind => 'race', transactions => 100);
+	$load->start_writers(
+		count => 32,
+		kind => 'race',
+		$seconds ? (seconds => $seconds) : (transactions => 100));
 	$load->wait_for_writers;
 	$load->finish;
 	$load->verify_ok('32 writers on one stream');

@@ -155,9 +155,22 @@ for my $isolation ('REPEATABLE READ', 'SERIALIZABLE')
 	is($reader->query_safe(
 			"SELECT string_agg(position::text, ',') FROM event_store.read_all($position - 1)"),
 		$position, 'the next transaction sees more');
-	$reader->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM event_store.poll(0)');
+	$reader->query("BEGIN ISOLATION LEVEL $isolation; SELECT * FROM event_store.poll(0)");
 	is(session_sqlstate($reader), '25001',
 		'waiting is refused where the snapshot is fixed');
+	$reader->query_safe('ROLLBACK');
+
+	# A version that the snapshot does not see is a reason to begin again, one
+	# that it sees is the caller's own mistake.
+	my $version = $reader->query_safe(
+		"BEGIN ISOLATION LEVEL $isolation; SELECT event_store.stream_version('clash-1')");
+	append_now('clash-1');
+	$reader->query('SELECT * FROM ' . append('clash-1', expected => $version));
+	is(session_sqlstate($reader), '40001', "$isolation: outrun by an append it cannot see");
+	$reader->query_safe("ROLLBACK; BEGIN ISOLATION LEVEL $isolation; SELECT 1");
+	$reader->query('SELECT * FROM ' . append('clash-1', expected => $version));
+	is(session_sqlstate($reader), 'VE001', "$isolation: expects a version that it can see is past");
+	nothing_left_ok('clash-1', 'after both');
 	$reader->quit;
 }
 

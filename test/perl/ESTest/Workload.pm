@@ -70,7 +70,6 @@ sub start_writers
 			ledger => "$self->{dir}/$name.ledger",
 			seed => $self->{seed} + $self->{writers},
 			stop_file => "$self->{dir}/stop",
-			transactions => 1e9,
 			%options);
 		$self->_start('writer', $name, sub { $writer->work });
 	}
@@ -236,6 +235,8 @@ sub verify_ok
 
 	subtest $label => sub {
 		my @invariants = $self->verify;
+		note sprintf '%d events sent, %d delivered to %d followers',
+		  $self->recorded, $self->delivered, scalar @{ $self->{followers} };
 		for my $invariant (@invariants)
 		{
 			if ($options{may_lose} && $invariant->{name} =~ /^acknowledged/)

@@ -29,7 +29,8 @@ my %refusal = (
 #   connstr, name    where to connect, and as whom
 #   ledger           file to write the ledger to
 #   seed             seed of this writer's random choices
-#   transactions     how many to run
+#   transactions     how many to run, or
+#   seconds          how long to go on; without either until told to stop
 #   stop_file        ends the work early once it exists
 #   kind             mixed: anything to any stream (the default)
 #                    race: expected versions on one stream for all writers
@@ -64,7 +65,10 @@ sub work
 	  or die "could not open \"$self->{ledger}\": $!";
 	$self->{ledger_fh}->autoflush(1);
 
-	while ($self->{made} < $self->{transactions} && !-e $self->{stop_file})
+	my $end = $self->{seconds} && time + $self->{seconds};
+	until (-e $self->{stop_file}
+		|| $end && time > $end
+		|| $self->{transactions} && $self->{made} >= $self->{transactions})
 	{
 		my $txn = $self->$next(++$self->{made});
 		my $outcome = $self->_perform($txn);
