@@ -119,9 +119,10 @@ cache_of(EsStore *store)
 	}
 	if (cache->context == NULL)
 	{
-		cache->context = AllocSetContextCreate(store->context, "event_store streams", ALLOCSET_DEFAULT_SIZES);
-		cache->by_name = names_create(cache->context, 64, NULL);
-		cache->by_id = ids_create(cache->context, 64, NULL);
+		/* small at first: a session may use thousands of stores */
+		cache->context = AllocSetContextCreate(store->context, "event_store streams", ALLOCSET_SMALL_SIZES);
+		cache->by_name = names_create(cache->context, 8, NULL);
+		cache->by_id = ids_create(cache->context, 8, NULL);
 	}
 	return cache;
 }

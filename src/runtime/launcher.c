@@ -381,6 +381,24 @@ take_requests(void)
 		}
 }
 
+/* A database that has no worker and is to have one now, or NULL. */
+static Database *
+next_due(void)
+{
+	HASH_SEQ_STATUS status;
+	Database   *database;
+	TimestampTz now = GetCurrentTimestamp();
+
+	hash_seq_init(&status, databases);
+	while ((database = hash_seq_search(&status)) != NULL)
+		if (database->exists && database->place == NONE && !database->absent && database->not_before <= now)
+		{
+			hash_seq_term(&status);
+			return database;
+		}
+	return NULL;
+}
+
 /*
  * Start the next worker that is due.  One at a time, so that looking into many
  * databases takes one place.
@@ -388,20 +406,16 @@ take_requests(void)
 static void
 start_next_worker(void)
 {
-	HASH_SEQ_STATUS status;
-	Database   *database;
-	Database   *due = NULL;
-	TimestampTz now = GetCurrentTimestamp();
+	Database   *due = next_due();
 
-	hash_seq_init(&status, databases);
-	while (due == NULL && (database = hash_seq_search(&status)) != NULL)
-		if (database->exists && database->place == NONE && !database->absent && database->not_before <= now)
-			due = database;
+	if (due == NULL)
+		return;
+
+	/* it may have been dropped since */
+	scan_databases();
+	due = next_due();
 	if (due != NULL)
-	{
-		hash_seq_term(&status);
 		start_worker(due);
-	}
 }
 
 void

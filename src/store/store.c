@@ -268,14 +268,15 @@ load_log_indexes(EsStore *store, Relation log)
 	List	   *oids = RelationGetIndexList(log);
 	ListCell   *lc;
 
-	store->indexes = palloc0(sizeof(EsLogIndex) * Max(list_length(oids), 1));
+	store->indexes = MemoryContextAllocZero(store->context, sizeof(EsLogIndex) * Max(list_length(oids), 1));
 	foreach(lc, oids)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		EsLogIndex *target = &store->indexes[store->nindexes++];
 
+		IndexInfo  *info = BuildIndexInfo(index);
+
 		target->oid = RelationGetRelid(index);
-		target->info = BuildIndexInfo(index);
 		if (index_is(index, true, false, 2, LOG_STREAM_ID, LOG_VERSION))
 			store->log_by_version = target->oid;
 		else if (index_is(index, true, false, 1, LOG_POSITION, -1))
@@ -286,8 +287,14 @@ load_log_indexes(EsStore *store, Relation log)
 			target->given_ids_only = true;
 		}
 		else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
-				 target->info->ii_Expressions != NIL || target->info->ii_Predicate != NIL)
+				 info->ii_Expressions != NIL || info->ii_Predicate != NIL)
 			store->plain_insert = false;
+
+		/* the part that a b-tree over columns needs */
+		info->ii_Expressions = info->ii_Predicate = NIL;
+		target->info = MemoryContextAlloc(store->context, sizeof(IndexInfo));
+		*target->info = *info;
+		target->info->ii_Context = store->context;
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);
@@ -348,7 +355,7 @@ is_subscribed(Oid relid)
 	return found;
 }
 
-/* Fill in what the tables say.  Runs in the store's memory context. */
+/* Fill in what the tables say. */
 static void
 load_tables(EsStore *store)
 {
@@ -402,11 +409,12 @@ fill(EsStore *store)
 {
 	PG_TRY();
 	{
-		MemoryContext caller = MemoryContextSwitchTo(store->context);
-
 		if (store->defect == NULL)
+		{
 			load_tables(store);
-		MemoryContextSwitchTo(caller);
+			if (store->defect != NULL)
+				store->defect = MemoryContextStrdup(store->context, store->defect);
+		}
 	}
 	PG_CATCH();
 	{

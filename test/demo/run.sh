@@ -140,8 +140,8 @@ if [[ -t 1 ]]; then printf '\r%s \n' "$line"; else echo "$line"; fi
 
 cat <<END
 
-   Stored $(number "$events") events in $(number "$streams") streams in $took seconds: $(number "$pace") events a second, each of them safe on
-   disk before its session sent the next. The most frequent ones:
+   Stored $(number "$events") events in $(number "$streams") streams in $took seconds, the start of the sessions included:
+   $(number "$pace") events a second, each of them safe on disk before its session sent the next. The most frequent:
 
 END
 show "$store" "SELECT type, count(*) AS events FROM event_store.read_all(max_count => 1000000)
@@ -251,9 +251,9 @@ cat <<END
    Another department gets a store of its own. The search_path decides which one a call means.
 
 END
-setup="SELECT event_store.create_store('$other')"
-say "$setup"
-sql -c "$setup" >/dev/null
+second="SELECT event_store.create_store('$other')"
+say "$second"
+sql -c "$second" >/dev/null
 for schema in $other $store; do
 	say "SET search_path = $schema"
 	value $schema "SELECT event_store.append_event('$case', 'Note added')" \

@@ -38,12 +38,15 @@ FROM followers f JOIN stored s
 
 ANALYZE ledger, delivered, stored, due;
 
-SELECT 'acknowledged events are in the log, where the answer said',
-	count(*), min(example)
+SELECT 'no acknowledged event is lost', count(*), min(tag)
+FROM ledger l
+WHERE l.outcome = 'acked' AND NOT EXISTS (SELECT FROM stored s WHERE s.tag = l.tag)
+UNION ALL
+SELECT 'acknowledged events are where the answer said', count(*), min(example)
 FROM (
 	SELECT format('%s at %s/%s, position %s, is at %s/%s, position %s', l.tag,
 		l.stream, l.version, l.position, s.stream, s.version, s.position) AS example
-	FROM ledger l LEFT JOIN stored s USING (tag)
+	FROM ledger l JOIN stored s USING (tag)
 	WHERE l.outcome = 'acked'
 		AND (s.stream, s.version, s.position)
 			IS DISTINCT FROM (l.stream, l.version, l.position)) v

@@ -64,6 +64,7 @@ sub use_store
 	$load->start_writers(count => 32, seconds => $seconds);
 
 	my $terminated = 0;
+	my $mark_too_high = 0;
 	while ($seconds ? $load->writing : $terminated < 40)
 	{
 		$load->wait_for_progress(100);
@@ -73,10 +74,15 @@ sub use_store
 				SELECT pid FROM pg_stat_activity
 				WHERE application_name LIKE 'writer%'
 				ORDER BY random() LIMIT 2) w});
+
+		# The snapshot of the statement is older than the horizon it takes.
+		$mark_too_high += $node->safe_psql('postgres',
+			'SELECT (event_store.durable_mark() >= event_store.horizon())::int');
 	}
 	$load->stop_writers;
 	$load->finish;
 	$load->verify_ok("32 writers, of which $terminated were terminated");
+	is($mark_too_high, 0, 'the durable mark was never above the horizon');
 }
 
 # reliability 31: 32 writers on one stream, each with an expected version

@@ -23,29 +23,28 @@ my $kills = $ENV{ES_CRASH_KILLS} || 24;
 my $node = new_node(
 	'main', conf => q{
 restart_after_crash = on
-# the shorter the log, the sooner a crash meets a block of positions in use
-checkpoint_timeout = 30s
 # let asynchronous commits stay in the buffers of the log for a while
 wal_writer_delay = 500ms
 wal_writer_flush_after = 1GB
 });
 
-# A process of the server, any kind but the postmaster and the collectors
-# whose end it survives.
+# A process of the server whose end makes the postmaster begin anew.
 sub kill_backend
 {
 	my $pid;
 
-	# while it recovers from the last one, the server does not answer
 	until ($pid)
 	{
+		# it may still be at the recovery from the last one
+		$node->poll_query_until('postgres', 'SELECT true')
+		  or die "the server did not come back\n";
 		$node->psql(
 			'postgres', q{
 			SELECT pid FROM pg_stat_activity
-			WHERE backend_type IN ('client backend', 'event_store worker', 'walwriter')
-				AND pid <> pg_backend_pid()
+			WHERE pid <> pg_backend_pid()
+				AND backend_type IN ('client backend', 'walwriter',
+					'event_store worker', 'event_store launcher')
 			ORDER BY random() LIMIT 1}, stdout => \$pid);
-		usleep(10_000) unless $pid;
 	}
 	kill 'KILL', $pid;
 	return;
