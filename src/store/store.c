@@ -107,13 +107,10 @@ static Replaced *replaced = NULL;
 static uint64 transactions = 0; /* ended in this session */
 
 static void
-invalidate(Oid relid)
+relcache_callback(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS status;
 	CacheEntry *entry;
-
-	if (cache == NULL)
-		return;
 
 	hash_seq_init(&status, cache);
 	while ((entry = hash_seq_search(&status)) != NULL)
@@ -127,16 +124,24 @@ invalidate(Oid relid)
 	}
 }
 
+/* A schema has changed, or (hash value 0) anything. */
 static void
-relcache_callback(Datum arg, Oid relid)
+namespace_callback(Datum arg, int cacheid, uint32 hashvalue)
 {
-	invalidate(relid);
+	HASH_SEQ_STATUS status;
+	CacheEntry *entry;
+
+	hash_seq_init(&status, cache);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (entry->store != NULL && (hashvalue == 0 || entry->store->nsphash == hashvalue))
+			entry->store->valid = false;
 }
 
+/* Subscriptions change rarely: look at every store anew. */
 static void
-syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
+subscription_callback(Datum arg, int cacheid, uint32 hashvalue)
 {
-	invalidate(InvalidOid);
+	namespace_callback(arg, cacheid, 0);
 }
 
 static void
@@ -458,6 +463,7 @@ load(Oid nspid)
 	store = palloc0(sizeof(EsStore));
 	store->context = context;
 	store->nspid = nspid;
+	store->nsphash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(nspid));
 	namestrcpy(&store->schema, schema);
 	store->number = DatumGetInt64(values[MARK_STORE_NUMBER]);
 	store->log = log;
@@ -486,8 +492,8 @@ es_store_of_schema(Oid nspid)
 
 		cache = hash_create("event_store stores", 16, &ctl, HASH_ELEM | HASH_BLOBS);
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-		CacheRegisterSyscacheCallback(NAMESPACEOID, syscache_callback, (Datum) 0);
-		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, syscache_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(SUBSCRIPTIONRELMAP, subscription_callback, (Datum) 0);
 	}
 
 	entry = hash_search(cache, &nspid, HASH_FIND, NULL);

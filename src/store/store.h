@@ -81,6 +81,7 @@ typedef enum EsStatement
 typedef struct EsStore
 {
 	Oid			nspid;
+	uint32		nsphash;		/* of its entry in the system cache */
 	bool		valid;
 	NameData	schema;
 	int64		number;			/* 60 random bits, in the ids made here */
