@@ -15,7 +15,7 @@ EXECUTE untyped('order-2', '[{"type": "F", "data": {}}]', 'no_stream');
 SELECT * FROM event_store.append('order-2', '[{"type": "G", "data": {}}]', expected => '1'::text);
 SELECT position, stream, version, type, data, metadata FROM event_store.read_all();
 
--- systems 2.3.1: the wrong version; 2.3.2: no_stream, exists, deleted, $all, duplicate
+-- the wrong version (systems 2.3.1); no_stream, exists, deleted, $all, duplicate (systems 2.3.2)
 \set VERBOSITY default
 SELECT event_store.append_event('order-1', 'X', expected => 3);
 \set VERBOSITY sqlstate

@@ -61,7 +61,7 @@ keep() {
 
 # pg_regress_suite SUITE PROGRAM INPUTDIR TESTS OPTION...
 pg_regress_suite() {
-	local suite=$1 program=$2 inputdir=$3 tests=$4 status=0 ok not_ok out=$ES_LOG/$1.out work=$ES_RUN/$1
+	local suite=$1 program=$2 inputdir=$3 tests=$4 status=0 ok not_ok out=$ES_RUN/$1.out work=$ES_RUN/$1
 	es_as_postgres mkdir -p "$work"
 	PG_REGRESS_SOCK_DIR=$ES_SOCK es_watch "$(time_limit)" "$pgxs/$program" --bindir="$ES_BIN" --inputdir="$inputdir" --outputdir="$work" \
 		--temp-instance="$work/instance" --temp-config="$ES_CONF" --encoding=UTF8 "${@:5}" $tests >"$out" 2>&1 || status=$?
@@ -73,7 +73,7 @@ pg_regress_suite() {
 		((status != 124)) || echo "$suite: ended, it took too long"
 		((not_ok > 0)) || { not_ok=1; tail -n 40 "$out"; }
 		[[ ! -s $work/regression.diffs ]] || head -n 400 "$work/regression.diffs"
-		keep "$suite" "$work/regression.diffs" "$work/log" "$work/results"
+		keep "$suite" "$out" "$work/regression.diffs" "$work/log" "$work/results"
 	fi
 	result "$suite" "$ok" "$not_ok"
 	crashes "$suite" "$work/log"
@@ -85,8 +85,8 @@ tap_file() {
 	local suite=$1 name status=0 ok not_ok out began=$SECONDS
 	name=$(basename "$2")
 	name=${name%.*}
-	mkdir -p "$ES_LOG/$suite"
-	out=$ES_LOG/$suite/$name.out
+	# in this run's own place: another run may clear the logs
+	out=$ES_RUN/$suite.$name.out
 	es_watch "$(time_limit)" "${@:3}" >"$out" 2>&1 || status=$?
 	ok=$(($(count '^ok [0-9]+' "$out") - $(count '^ok [0-9]+.* # (SKIP|skip)' "$out")))
 	not_ok=$(($(count '^not ok [0-9]+' "$out") - $(count '^not ok [0-9]+.* # (TODO|todo)' "$out")))
@@ -96,9 +96,11 @@ tap_file() {
 		((status != 124)) || echo "$2: ended after $((SECONDS - began)) s, it took too long"
 		# without the passed and the talk of background sessions
 		sed -E '/^ok [0-9]+|^ *$|^# issuing query/d; /^# results query/,/^# \}/d' "$out" | tail -n 60
+		keep "$suite" "$out"
 	else
-		grep -iE '^1\.\.0 # skip|^ok [0-9]+ # skip' "$out" || rm -f "$out"
+		grep -iE '^1\.\.0 # skip|^ok [0-9]+ # skip' "$out" || true
 	fi
+	rm -f "$out"
 	result "$suite" "$ok" "$not_ok"
 	((not_ok == 0))
 }
