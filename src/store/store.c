@@ -55,6 +55,7 @@ typedef struct ColumnSpec
 {
 	const char *name;
 	Oid			type;
+	bool		nullable;
 } ColumnSpec;
 
 static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
@@ -63,11 +64,11 @@ static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
 	[LOG_VERSION] = {"version", INT8OID},
 	[LOG_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
 	[LOG_EVENT_ID] = {"event_id", UUIDOID},
-	[LOG_CORRELATION_ID] = {"correlation_id", UUIDOID},
-	[LOG_CAUSATION_ID] = {"causation_id", UUIDOID},
+	[LOG_CORRELATION_ID] = {"correlation_id", UUIDOID, true},
+	[LOG_CAUSATION_ID] = {"causation_id", UUIDOID, true},
 	[LOG_EVENT_TYPE] = {"event_type", TEXTOID},
 	[LOG_DATA] = {"data", JSONBOID},
-	[LOG_METADATA] = {"metadata", JSONBOID},
+	[LOG_METADATA] = {"metadata", JSONBOID, true},
 };
 
 static const ColumnSpec stream_columns[STREAM_NCOLUMNS] = {
@@ -75,11 +76,11 @@ static const ColumnSpec stream_columns[STREAM_NCOLUMNS] = {
 	[STREAM_NAME] = {"stream_name", TEXTOID},
 	[STREAM_CATEGORY] = {"category", TEXTOID},
 	[STREAM_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
-	[STREAM_DELETED_AT] = {"deleted_at", TIMESTAMPTZOID},
-	[STREAM_TRUNCATE_BEFORE] = {"truncate_before", INT8OID},
-	[STREAM_MAX_AGE] = {"max_age", INTERVALOID},
-	[STREAM_MAX_COUNT] = {"max_count", INT8OID},
-	[STREAM_METADATA] = {"metadata", JSONBOID},
+	[STREAM_DELETED_AT] = {"deleted_at", TIMESTAMPTZOID, true},
+	[STREAM_TRUNCATE_BEFORE] = {"truncate_before", INT8OID, true},
+	[STREAM_MAX_AGE] = {"max_age", INTERVALOID, true},
+	[STREAM_MAX_COUNT] = {"max_count", INT8OID, true},
+	[STREAM_METADATA] = {"metadata", JSONBOID, true},
 };
 
 static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
@@ -231,7 +232,7 @@ read_mark(Oid relid, Datum *values, bool *nulls)
 
 	if (rel == NULL)
 		return false;
-	if (rel->rd_rel->relkind == RELKIND_RELATION &&
+	if (rel->rd_rel->relkind == RELKIND_RELATION && RelationGetDescr(rel)->natts == MARK_NCOLUMNS &&
 		column_defect(rel, mark_columns, MARK_NCOLUMNS) == NULL)
 	{
 		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
@@ -247,6 +248,25 @@ read_mark(Oid relid, Datum *values, bool *nulls)
 	}
 	relation_close(rel, AccessShareLock);
 	return found;
+}
+
+/*
+ * May rows be formed by us?  Not if the table wants more of its columns than
+ * when we made it.
+ */
+static bool
+columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleConstr *constr = desc->constr;
+
+	if (desc->natts != ncolumns)
+		return false;
+	for (int i = 0; i < ncolumns; i++)
+		if (TupleDescAttr(desc, i)->attnotnull == columns[i].nullable ||
+			TupleDescAttr(desc, i)->attgenerated != '\0' || TupleDescAttr(desc, i)->attidentity != '\0')
+			return false;
+	return constr == NULL || (constr->num_check == 0 && constr->num_defval == 0);
 }
 
 /* Is it an index on exactly these columns (numbered from 0), ready for use? */
@@ -378,14 +398,11 @@ load_tables(EsStore *store)
 	else if ((store->defect = column_defect(log, log_columns, LOG_NCOLUMNS)) == NULL &&
 			 (store->defect = column_defect(streams, stream_columns, STREAM_NCOLUMNS)) == NULL)
 	{
-		TupleConstr *constr = RelationGetDescr(log)->constr;
-
 		store->copy = is_subscribed(store->log);
 		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
 			log->rd_rel->relam == HEAP_TABLE_AM_OID;
 		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
-			!has_foreign_trigger(log) &&
-			(constr == NULL || (constr->num_check == 0 && constr->num_defval == 0));
+			!has_foreign_trigger(log) && columns_are_plain(log, log_columns, LOG_NCOLUMNS);
 		if (store->plain)
 		{
 			load_log_indexes(store, log);
@@ -396,6 +413,10 @@ load_tables(EsStore *store)
 			else if (!OidIsValid(store->log_by_event_id))
 				store->defect = pstrdup("table event_log has no partial unique index on (event_id)");
 		}
+		if (!columns_are_plain(streams, stream_columns, STREAM_NCOLUMNS))
+			store->defect = pstrdup("table event_streams has got constraints or columns of another kind");
+		else if (has_foreign_trigger(streams))
+			store->defect = pstrdup("table event_streams has got a trigger, which appends would not fire");
 		load_stream_indexes(store, streams);
 		if (!OidIsValid(store->streams_by_id))
 			store->defect = pstrdup("table event_streams has no unique index on (stream_id)");

@@ -12,7 +12,7 @@ use warnings FATAL => 'all';
 use IO::Select;
 use IPC::Open3;
 use PostgreSQL::Test::Utils ();
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 
 my $test = $$;
 
@@ -24,7 +24,7 @@ my $end_of_connection = qr/^(?:FATAL|PANIC):
 	| ^could\ not\ (?:receive|send)\ data
 	| ^connection\ to\ server\ was\ lost/x;
 
-# Returns undef when the server does not take connections.
+# Returns undef, after a moment, when the server does not take connections.
 sub connect
 {
 	my ($class, $connstr, @settings) = @_;
@@ -42,7 +42,11 @@ sub connect
 
 	$to->autoflush(1);
 	my $answer = $self->run(join '', map { "SET $_;\n" } @settings);
-	return if $answer->{lost};
+	if ($answer->{lost})
+	{
+		usleep(100_000);
+		return;
+	}
 	die "could not set up a client: $answer->{message}\n"
 	  if defined $answer->{sqlstate};
 	return $self;

@@ -12,9 +12,8 @@ use warnings FATAL => 'all';
 
 use ESTest::Client;
 use JSON::PP ();
-use List::Util qw(shuffle);
 use PostgreSQL::Test::Utils ();
-use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC time usleep);
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC time);
 
 my @categories = qw(order cart invoice);
 my @types = qw(opened changed paid closed);
@@ -405,9 +404,8 @@ sub _client
 		$self->{client} = ESTest::Client->connect(
 			"$self->{connstr} application_name=$self->{name}",
 			@{ $self->{settings} });
-		last if $self->{client};
-		die "could not connect in time\n" if time > $deadline;
-		usleep(20_000);
+		die "could not connect in time\n"
+		  if !$self->{client} && time > $deadline;
 	}
 	return $self->{client};
 }
