@@ -1,11 +1,24 @@
 /*
  * arguments.c
- *		What SQL-callable functions check of their arguments.
+ *		What SQL-callable functions check before they begin.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+
 #include "base/arguments.h"
 #include "base/errors.h"
+
+/* Refuse to write in a read-only transaction, and so on a standby. */
+void
+es_require_writable(void)
+{
+	if (XactReadOnly)
+		ereport(ERROR,
+				(es_problem(ERRCODE_READ_ONLY_SQL_TRANSACTION, NULL,
+							"cannot change an event store in a read-only transaction"),
+				 errhint("Do it on the primary server, in a transaction that is not READ ONLY.")));
+}
 
 /* Refuse a null where a function that is not strict needs a value. */
 void

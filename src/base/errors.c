@@ -29,6 +29,9 @@ static const EsProblemType problem_types[] = {
 	{ERRCODE_INVALID_PARAMETER_VALUE, NULL, "Bad Request", 400},
 	{ERRCODE_NULL_VALUE_NOT_ALLOWED, NULL, "Bad Request", 400},
 	{ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, NULL, "Bad Request", 400},
+	{ERRCODE_NAME_TOO_LONG, NULL, "Bad Request", 400},
+	{ERRCODE_RESERVED_NAME, NULL, "Bad Request", 400},
+	{ERRCODE_DATATYPE_MISMATCH, NULL, "Bad Request", 400},
 	{ERRCODE_INSUFFICIENT_PRIVILEGE, NULL, "Forbidden", 403},
 	{ERRCODE_UNDEFINED_OBJECT, NULL, "Not Found", 404},
 	{ERRCODE_READ_ONLY_SQL_TRANSACTION, NULL, "Method Not Allowed", 405},
@@ -38,6 +41,9 @@ static const EsProblemType problem_types[] = {
 	{ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL, "Conflict", 409},
 	{ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL, "Content Too Large", 413},
 	{ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL, "Too Many Requests", 429},
+	{ERRCODE_INTERNAL_ERROR, NULL, "Internal Server Error", 500},
+	{ERRCODE_DATA_CORRUPTED, NULL, "Internal Server Error", 500},
+	{ERRCODE_IO_ERROR, NULL, "Internal Server Error", 500},
 	{ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "Not Implemented", 501},
 };
 

@@ -282,6 +282,41 @@ insert_sql(Batch *batch)
 }
 
 /*
+ * A trigger may change what a row says, but not where it stands: the stream
+ * must now end with just our versions, at our positions, with our ids.  The
+ * unique keys cover the rest.
+ */
+static void
+check_written(Batch *batch)
+{
+	EsScan		scan;
+	Datum	   *values;
+	bool	   *nulls;
+	int			i = 0;
+
+	if (!batch->store->plain)
+		return;
+	es_scan_true_stream(&scan, batch->store, batch->log, batch->stream_id, batch->version, SnapshotSelf);
+	while (es_scan_next(&scan, &values, &nulls))
+	{
+		if (i == batch->count ||
+			DatumGetInt64(values[LOG_VERSION]) != batch->version + i ||
+			DatumGetInt64(values[LOG_POSITION]) != batch->position + i ||
+			(batch->events[i].event_id != NULL &&
+			 memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), batch->events[i].event_id, UUID_LEN) != 0))
+			break;
+		i++;
+	}
+	es_scan_end(&scan);
+	if (i != batch->count)
+		ereport(ERROR,
+				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
+							ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)), ES_INT("index", i)),
+							"a trigger or rule on event_log has changed where event %d stands", i),
+				 errhint("A trigger may not change stream_id, version, position or event_id.")));
+}
+
+/*
  * Do the events stand already at exactly the versions that the caller expects
  * to give them?  Then the append is a retry of one that has happened.
  */
@@ -352,11 +387,6 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 
 	es_stream_check_name(stream);
 	es_events_check(events, count);
-	if (XactReadOnly)
-		ereport(ERROR,
-				(es_problem(ERRCODE_READ_ONLY_SQL_TRANSACTION, NULL,
-							"cannot append events in a read-only transaction"),
-				 errhint("Append on the primary server, in a transaction that is not READ ONLY.")));
 
 	batch.log = es_store_open_log(&batch.store, RowExclusiveLock, ACL_INSERT);
 	open_indexes(&batch);
@@ -369,7 +399,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 		actual = es_scan_latest_version(batch.store, batch.log, batch.by_version, batch.stream_id,
 										Max(expected, guess), &own);
 		if (IsolationUsesXactSnapshot() && !own &&
-			es_scan_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
+			es_scan_true_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
 			es_stream_serialization_failure(stream);
 	}
 
@@ -397,7 +427,10 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 	if (batch.store->plain_insert && !es_store_use_sql(batch.store, batch.log))
 		insert_direct(&batch);
 	else
+	{
 		insert_sql(&batch);
+		check_written(&batch);
+	}
 	close_relations(&batch);
 
 	es_stream_remember_version(batch.store, stream, actual + count);

@@ -134,6 +134,24 @@ open_slot(EsStore *store)
 	SpinLockRelease(&slot->mutex);
 }
 
+/*
+ * Flush what WAL says of the sequence, whoever wrote it, so that no crash can
+ * set it back.
+ */
+static void
+flush_sequence(EsStore *store)
+{
+	Relation	rel = relation_open(store->sequence, AccessShareLock);
+	Buffer		buffer = ReadBuffer(rel, 0);
+	XLogRecPtr	logged;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	logged = PageGetLSN(BufferGetPage(buffer));
+	UnlockReleaseBuffer(buffer);
+	relation_close(rel, AccessShareLock);
+	XLogFlush(logged);
+}
+
 static void
 set_sequence(EsStore *store, int64 value)
 {
@@ -147,6 +165,30 @@ set_sequence(EsStore *store, int64 value)
 	DirectFunctionCall3(setval3_oid, ObjectIdGetDatum(store->sequence), Int64GetDatum(value), BoolGetDatum(false));
 	SetUserIdAndSecContext(save_user, save_context);
 	relation_close(rel, AccessShareLock);
+}
+
+/*
+ * Find the store's slot, for the first time since the store was loaded.  Rows
+ * may have come into the table past us since the slot was opened, through a
+ * subscription or a restore, so the next position must lie above the last row.
+ */
+static void
+attach_slot(EsStore *store)
+{
+	EsStoreSlot *slot;
+	int64		last;
+	LOCKTAG		tag;
+
+	es_slot_find(store);
+	slot = store->slot;
+
+	refill_lock(store, &tag);
+	last = es_scan_last_position(store);
+	SpinLockAcquire(&slot->mutex);
+	if (es_slot_is(slot, store) && slot->next != 0 && slot->next <= last)
+		slot->next = slot->end = Max(slot->end, last + 1);
+	SpinLockRelease(&slot->mutex);
+	LockRelease(&tag, ExclusiveLock, false);
 }
 
 /*
@@ -185,14 +227,16 @@ refill(EsStore *store, int count)
 		if (sequence_next(store, &increment) < end)
 			set_sequence(store, end);
 		block = nextval_internal(store->sequence, false);
-		XLogFlush(XactLastRecEnd);
+		flush_sequence(store);
 
 		SpinLockAcquire(&slot->mutex);
 		if (es_slot_is(slot, store))
 		{
-			if (block != slot->end)
+			if (block > slot->end)
 				slot->next = block;
-			slot->end = block + Max(increment, 1);
+			/* a lower one can only come from somebody's setval: try again */
+			if (block >= slot->end)
+				slot->end = block + Max(increment, 1);
 		}
 		SpinLockRelease(&slot->mutex);
 	}
@@ -258,7 +302,7 @@ es_position_reserve(EsStore *store, int count)
 		bool		ours;
 
 		if (store->slot == NULL)
-			es_slot_find(store);
+			attach_slot(store);
 		slot = store->slot;
 		mine = find_held(slot);
 		if (mine == NULL)
@@ -324,7 +368,7 @@ release_positions(bool committed)
 		}
 		es_in_flight_give(held[i].entry);
 		if (moved)
-			es_wake_slot(es_slot_number(slot));
+			es_wake_slot(es_slot_number(slot), MyDatabaseId);
 	}
 	nheld = 0;
 }
@@ -361,7 +405,7 @@ es_horizon(EsStore *store, XLogRecPtr *released)
 		LOCKTAG		tag;
 
 		if (store->slot == NULL)
-			es_slot_find(store);
+			attach_slot(store);
 		slot = store->slot;
 
 		SpinLockAcquire(&slot->mutex);
@@ -393,10 +437,13 @@ es_position_end(EsStore *store)
 {
 	int64		end;
 
-	(void) es_horizon(store, NULL);
-	SpinLockAcquire(&store->slot->mutex);
-	end = store->slot->next;
-	SpinLockRelease(&store->slot->mutex);
+	do
+	{
+		(void) es_horizon(store, NULL);
+		SpinLockAcquire(&store->slot->mutex);
+		end = es_slot_is(store->slot, store) ? store->slot->next : 0;
+		SpinLockRelease(&store->slot->mutex);
+	} while (end == 0);
 	return end;
 }
 

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/errors.h"
 #include "log/horizon.h"
 #include "log/mark.h"
 
@@ -32,11 +33,21 @@
 int64
 es_mark_read(EsStore *store, Snapshot snapshot)
 {
-	Relation	rel = table_open(store->mark, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	Relation	rel;
+	TupleTableSlot *slot;
+	TableScanDesc scan;
 	int64		position = 0;
 
+	if (store->copying)
+		ereport(ERROR,
+				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
+							"event store \"%s\" is still being copied by a subscription", NameStr(store->schema)),
+				 errhint("Wait until pg_subscription_rel says that its tables are ready.")));
+
+	rel = table_open(store->mark, AccessShareLock);
+	slot = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, snapshot, 0, NULL);
 	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;
@@ -66,7 +77,7 @@ es_mark_advance(EsStore *store)
 	TableScanDesc scan;
 
 	/* the mark of a logical copy comes from its publisher, like the events */
-	if (store->copy)
+	if (store->copy || store->defect != NULL)
 		return true;
 
 	mark = es_horizon(store, NULL) - 1;
@@ -75,6 +86,11 @@ es_mark_advance(EsStore *store)
 	rel = try_relation_open(store->mark, NoLock);
 	if (rel == NULL)
 		return false;
+	if (RelationGetDescr(rel)->natts != MARK_NCOLUMNS)
+	{
+		relation_close(rel, NoLock);
+		return true;
+	}
 	slot = table_slot_create(rel, NULL);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = table_beginscan(rel, snapshot, 0, NULL);

@@ -170,6 +170,7 @@ check_not_ahead(EsStore *store, int64 after)
 static int64
 read_in_order(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQuery *query, int64 *passed)
 {
+	XLogRecPtr	released = InvalidXLogRecPtr;
 	Snapshot	snapshot;
 	int64		last;
 	int64		count;
@@ -178,20 +179,20 @@ read_in_order(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQue
 	{
 		snapshot = RegisterSnapshot(GetTransactionSnapshot());
 		last = es_mark_read(store, snapshot);
+		if (!RecoveryInProgress() && !store->copy)
+			(void) es_horizon(store, &released);
 	}
 	else
 	{
-		XLogRecPtr	released;
-
 		/* The horizon first, the snapshot second: never the other way round. */
 		last = es_horizon(store, &released) - 1;
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-		/* What is read here leaves the server, so a crash must not undo it. */
-		XLogFlush(released);
 		if (!query->backward && query->after > last)
 			check_not_ahead(store, query->after);
 	}
+
+	/* What is read here leaves the server, so a crash must not undo it. */
+	XLogFlush(released);
 
 	if (query->backward)
 		count = read_range(result, store, log, query, 1, Min(query->after - 1, last), snapshot);

@@ -207,6 +207,39 @@ es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot
 	return version;
 }
 
+/* Begin to read what there really is of a stream from a version on; for plain tables. */
+void
+es_scan_true_stream(EsScan *scan, EsStore *store, Relation log, int64 stream_id, int64 low, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	Assert(store->plain);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+	begin_index(scan, log, store->log_by_version, snapshot, keys, 2, false);
+}
+
+/* The same of what there is, not of what row-level security lets the caller see. */
+int64
+es_scan_true_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot)
+{
+	ScanKeyData key;
+	EsScan		scan;
+	Datum	   *values;
+	bool	   *nulls;
+	int64		version = 0;
+
+	if (!store->plain)
+		return es_scan_version(store, log, stream_id, snapshot);
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
+	begin_index(&scan, log, store->log_by_version, snapshot, &key, 1, true);
+	if (es_scan_next(&scan, &values, &nulls))
+		version = DatumGetInt64(values[LOG_VERSION]);
+	es_scan_end(&scan);
+	return version;
+}
+
 /*
  * The last version of a stream whatever the snapshot, for a caller that holds
  * the lock on the stream; *own tells whether this transaction wrote it.  Should
@@ -289,11 +322,21 @@ es_scan_last_position(EsStore *store)
 	else
 	{
 		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		Oid			save_user;
+		int			save_context;
 
+		/*
+		 * Planning evaluates functions of the owner's, and this also runs in
+		 * the worker: as the owner, then, and with nothing to gain.  An error
+		 * puts the old identity back.
+		 */
+		GetUserIdAndSecContext(&save_user, &save_context);
+		SetUserIdAndSecContext(log->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
 		es_scan_log(&scan, store, log, 1, PG_INT64_MAX, true, snapshot);
 		if (es_scan_next(&scan, &values, &nulls))
 			position = DatumGetInt64(values[LOG_POSITION]);
 		es_scan_end(&scan);
+		SetUserIdAndSecContext(save_user, save_context);
 		UnregisterSnapshot(snapshot);
 	}
 	table_close(log, AccessShareLock);

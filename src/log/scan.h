@@ -41,6 +41,9 @@ extern bool es_scan_next(EsScan *scan, Datum **values, bool **nulls);
 extern void es_scan_end(EsScan *scan);
 
 extern int64 es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot);
+extern void es_scan_true_stream(EsScan *scan, EsStore *store, Relation log, int64 stream_id,
+								int64 low, Snapshot snapshot);
+extern int64 es_scan_true_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot);
 extern int64 es_scan_latest_version(EsStore *store, Relation log, Relation by_version,
 									int64 stream_id, int64 at_least, bool *own);
 extern int64 es_scan_last_position(EsStore *store);

@@ -59,6 +59,7 @@ typedef struct SlotsShared
 	int			hand;			/* where the search for a slot to reuse goes on */
 	int			used;			/* slots from here on were never claimed */
 	TimeLineID	kept_timeline;	/* of the kept positions */
+	XLogRecPtr	released;		/* at least that of every store that lost its slot */
 	EsStoreSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } SlotsShared;
 
@@ -247,6 +248,7 @@ claim(const SlotName *name)
 			slot->dbid = name->dbid;
 			slot->log = name->log;
 			slot->next = slot->end = slot->kept_next = slot->kept_end = 0;
+			shared->released = slot->released = Max(shared->released, slot->released);
 			claimed = true;
 		}
 		SpinLockRelease(&slot->mutex);
@@ -268,7 +270,6 @@ es_slot_find(EsStore *store)
 	SlotName	name = {.dbid = MyDatabaseId, .log = store->log};
 	SlotNameEntry *entry;
 	int			number = ES_NONE;
-	bool		watched = true;
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_STORES), LW_SHARED);
 	entry = hash_search(slot_names, &name, HASH_FIND, NULL);
@@ -290,11 +291,9 @@ es_slot_find(EsStore *store)
 				entry->slot = number;
 		}
 		if (number != ES_NONE)
-			watched = es_wake_new_slot(number, MyDatabaseId);
+			es_wake_new_slot(number, MyDatabaseId);
 		LWLockRelease(es_lwlock(ES_LWLOCK_STORES));
 	}
-	if (!watched && es_unwatched_hook != NULL)
-		es_unwatched_hook(MyDatabaseId);
 	if (number == ES_NONE)
 		ereport(ERROR,
 				(es_problem(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,

@@ -521,7 +521,6 @@ event_store_delete_stream(PG_FUNCTION_ARGS)
 	bool		own;
 
 	es_stream_check_name(name);
-	PreventCommandIfReadOnly("event_store.delete_stream()");
 	log = es_store_open_log(&store, RowExclusiveLock, ACL_DELETE);
 	es_stream_lock(store, log, name);
 	id = es_stream_find_latest(store, name, &guess);
@@ -533,7 +532,7 @@ event_store_delete_stream(PG_FUNCTION_ARGS)
 		if (by_version != NULL)
 			index_close(by_version, AccessShareLock);
 		if (IsolationUsesXactSnapshot() && !own &&
-			es_scan_version(store, log, id, GetTransactionSnapshot()) != version)
+			es_scan_true_version(store, log, id, GetTransactionSnapshot()) != version)
 			es_stream_serialization_failure(name);
 	}
 	es_expected_check(expected, version, text_to_cstring(name));

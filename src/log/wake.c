@@ -58,6 +58,8 @@ typedef struct Watcher
 
 typedef struct WakeShared
 {
+	pg_atomic_uint32 launcher;	/* process number + 1, 0: none */
+	pg_atomic_uint32 unwatched; /* a database that asks for a watcher, 0: none */
 	slock_t		watchers_mutex;
 	WakeSlot	slots[FLEXIBLE_ARRAY_MEMBER];
 } WakeShared;
@@ -65,8 +67,6 @@ typedef struct WakeShared
 static WakeShared *shared = NULL;
 static Waiter *waiters = NULL;	/* by process number */
 static Watcher *watchers = NULL;	/* max_worker_processes of them */
-void		(*es_unwatched_hook) (Oid dbid) = NULL;
-
 static bool queued = false;		/* may this backend be in a queue? */
 
 static Size
@@ -101,6 +101,8 @@ wake_attach(void)
 		return;
 
 	memset(area, 0, wake_size());
+	pg_atomic_init_u32(&shared->launcher, 0);
+	pg_atomic_init_u32(&shared->unwatched, InvalidOid);
 	SpinLockInit(&shared->watchers_mutex);
 	for (int i = 0; i < es_max_stores; i++)
 	{
@@ -206,9 +208,25 @@ set_latch_of(int proc)
 	SetLatch(&GetPGProcByNumber(proc)->procLatch);
 }
 
-/* The horizon of the slot has moved: wake who waits.  Must not fail. */
+/*
+ * Ask the launcher for a worker.  Should another database ask at the same time,
+ * one of them has to ask again, at its next commit.
+ */
+static void
+ask_for_watcher(Oid dbid)
+{
+	uint32		launcher = pg_atomic_read_u32(&shared->launcher);
+
+	if (launcher != 0 && pg_atomic_exchange_u32(&shared->unwatched, dbid) == InvalidOid)
+		set_latch_of(launcher - 1);
+}
+
+/*
+ * The horizon of a slot, of a store of the database, has moved: wake who
+ * waits.  Must not fail.
+ */
 void
-es_wake_slot(int slot)
+es_wake_slot(int slot, Oid dbid)
 {
 	WakeSlot   *s = &shared->slots[slot];
 	uint32		watcher;
@@ -218,7 +236,9 @@ es_wake_slot(int slot)
 	pg_memory_barrier();
 
 	watcher = pg_atomic_read_u32(&s->watcher);
-	if (watcher != 0 && pg_atomic_exchange_u32(&s->dirty, 1) == 0)
+	if (watcher == 0)
+		ask_for_watcher(dbid);
+	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
 		set_latch_of(watcher - 1);
 	if (s->first == NONE)
 		return;
@@ -266,11 +286,11 @@ es_wake_watch_database(Oid dbid)
 	SpinLockRelease(&shared->watchers_mutex);
 }
 
-/* Make this process the watcher of a slot. */
+/* Make this process the watcher of a slot, or leave the slot without one. */
 void
-es_wake_watch(int slot)
+es_wake_watch(int slot, bool watch)
 {
-	pg_atomic_write_u32(&shared->slots[slot].watcher, ES_MY_PROC_NUMBER + 1);
+	pg_atomic_write_u32(&shared->slots[slot].watcher, watch ? ES_MY_PROC_NUMBER + 1 : 0);
 }
 
 /* Has the slot's horizon moved since the last call?  Look at it afterwards. */
@@ -281,7 +301,7 @@ es_wake_take(int slot)
 }
 
 /* A slot now belongs to a store of this database: find its watcher, if any. */
-bool
+void
 es_wake_new_slot(int slot, Oid dbid)
 {
 	uint32		watcher = 0;
@@ -293,7 +313,27 @@ es_wake_new_slot(int slot, Oid dbid)
 	SpinLockRelease(&shared->watchers_mutex);
 	pg_atomic_write_u32(&shared->slots[slot].watcher, watcher);
 	pg_atomic_write_u32(&shared->slots[slot].dirty, 0);
-	return watcher != 0;
+}
+
+/* This process is the launcher, or is it no more. */
+void
+es_wake_set_launcher(bool present)
+{
+	if (present)
+		pg_atomic_write_u32(&shared->launcher, ES_MY_PROC_NUMBER + 1);
+	else
+	{
+		uint32		mine = ES_MY_PROC_NUMBER + 1;
+
+		(void) pg_atomic_compare_exchange_u32(&shared->launcher, &mine, 0);
+	}
+}
+
+/* The database that asks for a watcher, InvalidOid if none does. */
+Oid
+es_wake_take_database(void)
+{
+	return pg_atomic_exchange_u32(&shared->unwatched, InvalidOid);
 }
 
 static void

@@ -9,16 +9,17 @@ extern void es_wake_prepare(int slot);
 extern void es_wake_sleep(long timeout);
 extern void es_wake_cancel(void);
 
-extern void es_wake_slot(int slot);
+extern void es_wake_slot(int slot, Oid dbid);
 
 /* the worker of a database waits for all of its stores */
 extern void es_wake_watch_database(Oid dbid);
-extern void es_wake_watch(int slot);
+extern void es_wake_watch(int slot, bool watch);
 extern bool es_wake_take(int slot);
-extern bool es_wake_new_slot(int slot, Oid dbid);
+extern void es_wake_new_slot(int slot, Oid dbid);
 
-/* called when a store comes into use in a database that nobody watches */
-extern void (*es_unwatched_hook) (Oid dbid);
+/* the launcher waits for databases whose stores nobody watches */
+extern void es_wake_set_launcher(bool present);
+extern Oid	es_wake_take_database(void);
 
 extern void EsWakeInit(void);
 

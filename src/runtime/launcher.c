@@ -46,6 +46,7 @@
 #define NONE				(-1)
 #define SCAN_INTERVAL		5000	/* ms between two looks at pg_database */
 #define RETRY_INTERVAL		1000	/* ms before a worker that ended is started again */
+#define NO_WORKER_INTERVAL	60000	/* ms before the next try when no worker was free */
 
 typedef enum WorkerState
 {
@@ -63,15 +64,6 @@ typedef struct WorkerPlace
 	EsWorkerEnd end;			/* how the last one left */
 } WorkerPlace;
 
-/* Under ES_LWLOCK_WORKERS. */
-typedef struct LauncherShared
-{
-	int			launcher;		/* process number, NONE: not running */
-	Oid			wanted;			/* database that asks for a worker */
-	bool		all_wanted;		/* several do */
-	WorkerPlace places[FLEXIBLE_ARRAY_MEMBER];	/* max_worker_processes of them */
-} LauncherShared;
-
 /* What the launcher knows of a database. */
 typedef struct Database
 {
@@ -83,7 +75,7 @@ typedef struct Database
 	TimestampTz not_before;
 } Database;
 
-static LauncherShared *shared = NULL;
+static WorkerPlace *places = NULL;	/* max_worker_processes of them, under ES_LWLOCK_WORKERS */
 static HTAB *databases = NULL;
 
 PGDLLEXPORT void es_launcher_main(Datum argument);
@@ -91,8 +83,7 @@ PGDLLEXPORT void es_launcher_main(Datum argument);
 static Size
 launcher_size(void)
 {
-	return add_size(offsetof(LauncherShared, places),
-					mul_size(max_worker_processes, sizeof(WorkerPlace)));
+	return mul_size(max_worker_processes, sizeof(WorkerPlace));
 }
 
 static void
@@ -100,12 +91,9 @@ launcher_attach(void)
 {
 	bool		found;
 
-	shared = ShmemInitStruct("event_store launcher", launcher_size(), &found);
+	places = ShmemInitStruct("event_store launcher", launcher_size(), &found);
 	if (!found)
-	{
-		memset(shared, 0, launcher_size());
-		shared->launcher = NONE;
-	}
+		memset(places, 0, launcher_size());
 }
 
 /* --- the worker's side --- */
@@ -114,7 +102,7 @@ launcher_attach(void)
 bool
 es_worker_begin(int number)
 {
-	WorkerPlace *place = &shared->places[number];
+	WorkerPlace *place = &places[number];
 	bool		go_on;
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
@@ -130,7 +118,7 @@ bool
 es_worker_should_stop(int number)
 {
 	/* a stale look is corrected at the latch that comes with the request */
-	return ((volatile WorkerPlace *) &shared->places[number])->stop;
+	return ((volatile WorkerPlace *) &places[number])->stop;
 }
 
 static void
@@ -144,31 +132,16 @@ set_latch_of(int proc)
 void
 es_worker_end(int number, EsWorkerEnd how)
 {
-	WorkerPlace *place = &shared->places[number];
+	WorkerPlace *place = &places[number];
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
 	place->state = WORKER_FREE;
 	place->proc = NONE;
 	place->end = how;
-	set_latch_of(shared->launcher);
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 }
 
 /* --- the side of sessions --- */
-
-/* A store comes into use in a database without a worker. */
-static void
-ask_for_worker(Oid dbid)
-{
-	if (RecoveryInProgress())
-		return;
-	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
-	if (OidIsValid(shared->wanted) && shared->wanted != dbid)
-		shared->all_wanted = true;
-	shared->wanted = dbid;
-	set_latch_of(shared->launcher);
-	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
-}
 
 /* Ask the workers of a database to leave; returns how many are still there. */
 int
@@ -179,7 +152,7 @@ es_workers_ask_to_leave(Oid dbid)
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
 	for (int i = 0; i < max_worker_processes; i++)
 	{
-		WorkerPlace *place = &shared->places[i];
+		WorkerPlace *place = &places[i];
 
 		if (place->state == WORKER_FREE || place->dbid != dbid)
 			continue;
@@ -197,10 +170,7 @@ es_workers_ask_to_leave(Oid dbid)
 static void
 launcher_exit(int code, Datum argument)
 {
-	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
-	if (shared->launcher == ES_MY_PROC_NUMBER)
-		shared->launcher = NONE;
-	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+	es_wake_set_launcher(false);
 }
 
 /* Bring the list of databases up to date. */
@@ -257,13 +227,24 @@ take_place(Oid dbid)
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
 	for (int i = 0; i < max_worker_processes && number == NONE; i++)
-		if (shared->places[i].state == WORKER_FREE)
+		if (places[i].state == WORKER_FREE)
 		{
-			shared->places[i] = (WorkerPlace) {.state = WORKER_STARTING, .dbid = dbid, .proc = NONE};
+			places[i] = (WorkerPlace) {.state = WORKER_STARTING, .dbid = dbid, .proc = NONE};
 			number = i;
 		}
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 	return number;
+}
+
+/* Say it, and try again after a longer while. */
+static void
+no_worker_free(Database *database)
+{
+	database->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_INTERVAL);
+	ereport(LOG,
+			(errmsg("event_store has no free background worker for database %u", database->dbid),
+			 errdetail("The durable marks of its stores stand still until there is one."),
+			 errhint("Raise max_worker_processes.")));
 }
 
 static void
@@ -276,7 +257,10 @@ start_worker(Database *database)
 	database->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_INTERVAL);
 	database->place = take_place(database->dbid);
 	if (database->place == NONE)
+	{
+		no_worker_free(database);
 		return;
+	}
 
 	StartTransactionCommand();
 	may_start = es_database_is_free(database->dbid);
@@ -298,9 +282,7 @@ start_worker(Database *database)
 		may_start = RegisterDynamicBackgroundWorker(&worker, &database->handle);
 		MemoryContextSwitchTo(caller);
 		if (!may_start)
-			ereport(LOG,
-					(errmsg("event_store has no free background worker for database %u", database->dbid),
-					 errhint("Raise max_worker_processes.")));
+			no_worker_free(database);
 	}
 	if (!may_start)
 	{
@@ -325,7 +307,7 @@ reap_workers(void)
 
 		if (database->place == NONE)
 			continue;
-		place = &shared->places[database->place];
+		place = &places[database->place];
 		if (GetBackgroundWorkerPid(database->handle, &pid) != BGWH_STOPPED)
 		{
 			LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_SHARED);
@@ -351,34 +333,21 @@ reap_workers(void)
 }
 
 /*
- * Look again at databases whose sessions ask for a worker; they may be new, or
+ * Look again at a database whose sessions ask for a worker; it may be new, or
  * without the extension when last looked at.
  */
 static void
-take_requests(void)
+take_request(void)
 {
-	HASH_SEQ_STATUS status;
+	Oid			dbid = es_wake_take_database();
 	Database   *database;
-	Oid			wanted;
-	bool		all;
 
-	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
-	wanted = shared->wanted;
-	all = shared->all_wanted;
-	shared->wanted = InvalidOid;
-	shared->all_wanted = false;
-	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
-	if (!OidIsValid(wanted))
+	if (!OidIsValid(dbid))
 		return;
-
 	scan_databases();
-	hash_seq_init(&status, databases);
-	while ((database = hash_seq_search(&status)) != NULL)
-		if (all || database->dbid == wanted)
-		{
-			database->absent = false;
-			database->not_before = 0;
-		}
+	database = hash_search(databases, &dbid, HASH_FIND, NULL);
+	if (database != NULL)
+		database->absent = false;
 }
 
 /* A database that has no worker and is to have one now, or NULL. */
@@ -431,9 +400,7 @@ es_launcher_main(Datum argument)
 	databases = hash_create("event_store databases", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 
 	before_shmem_exit(launcher_exit, (Datum) 0);
-	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
-	shared->launcher = ES_MY_PROC_NUMBER;
-	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
+	es_wake_set_launcher(true);
 
 	for (;;)
 	{
@@ -450,7 +417,7 @@ es_launcher_main(Datum argument)
 			scan_databases();
 			next_scan = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SCAN_INTERVAL);
 		}
-		take_requests();
+		take_request();
 		if (!reap_workers())
 			start_next_worker();
 
@@ -466,7 +433,6 @@ EsLauncherInit(void)
 	BackgroundWorker worker = {0};
 
 	es_shmem_register(&part);
-	es_unwatched_hook = ask_for_worker;
 
 	/* pg_upgrade wants nobody to write behind its back */
 	if (IsBinaryUpgrade)

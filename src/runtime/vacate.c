@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/compat.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 
@@ -63,7 +64,8 @@ vacate_database(const char *name)
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
 	LOCKTAG		tag;
 
-	if (!OidIsValid(dbid) || RecoveryInProgress())
+	/* whoever may not do that command need not disturb the worker */
+	if (!OidIsValid(dbid) || RecoveryInProgress() || !es_owns_database(dbid, GetUserId()))
 		return;
 	no_workers_tag(&tag, dbid);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);

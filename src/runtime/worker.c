@@ -38,6 +38,7 @@
 #include "store/store.h"
 
 #define SAFETY_INTERVAL		1000	/* ms between two looks at all stores in use */
+#define FAILURE_INTERVAL	10000	/* ms before a mark that could not be moved is tried again */
 
 /* The horizon at which a store's mark was last moved. */
 typedef struct Done
@@ -45,6 +46,7 @@ typedef struct Done
 	int			slot;			/* hash key */
 	Oid			log;
 	int64		horizon;
+	TimestampTz not_before;		/* after a failure */
 } Done;
 
 static int	place;				/* in the launcher's table */
@@ -56,13 +58,21 @@ PGDLLEXPORT void es_worker_main(Datum argument);
 static void
 worker_exit(int code, Datum argument)
 {
+	Oid			log;
+
 	es_wake_watch_database(InvalidOid);
+	for (int slot = es_slot_next_in_use(ES_NONE, MyDatabaseId, &log); slot != ES_NONE;
+		 slot = es_slot_next_in_use(slot, MyDatabaseId, &log))
+		es_wake_watch(slot, false);
 	es_worker_end(place, how);
 }
 
-/* Move the mark of the store in a schema, in a transaction; false to try again. */
+/*
+ * Move the mark of the store in a schema, in a transaction; false to try again.
+ * *failed is set if that met with an error, which stands in the log.
+ */
 static bool
-move_mark(Oid nspid)
+move_mark(Oid nspid, bool *failed)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool moved = true;
@@ -83,7 +93,8 @@ move_mark(Oid nspid)
 	}
 	PG_CATCH();
 	{
-		/* tell it once; the next commit in the store tries again */
+		*failed = true;
+		moved = false;
 		MemoryContextSwitchTo(caller);
 		HOLD_INTERRUPTS();
 		EmitErrorReport();
@@ -104,6 +115,7 @@ move_all_marks(void)
 	ListCell   *lc;
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *copy;
+	bool		failed = false;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -119,7 +131,7 @@ move_all_marks(void)
 		CHECK_FOR_INTERRUPTS();
 		if (es_worker_should_stop(place))
 			break;
-		(void) move_mark(lfirst_oid(lc));
+		(void) move_mark(lfirst_oid(lc), &failed);
 	}
 	list_free(copy);
 }
@@ -137,25 +149,25 @@ move_marks(void)
 		bool		found;
 		int64		horizon;
 		Oid			nspid;
+		bool		failed = false;
 
 		CHECK_FOR_INTERRUPTS();
-		es_wake_watch(slot);
+		es_wake_watch(slot, true);
 		(void) es_wake_take(slot);
 		horizon = es_slot_horizon(slot, log);
 		d = hash_search(done, &slot, HASH_ENTER, &found);
-		if (horizon == 0 || (found && d->log == log && d->horizon == horizon))
+		if (!found || d->log != log)
+			*d = (Done) {.slot = slot, .log = log};
+		if (horizon == 0 || d->horizon == horizon || d->not_before > GetCurrentTimestamp())
 			continue;
 
 		StartTransactionCommand();
 		nspid = get_rel_namespace(log);
 		CommitTransactionCommand();
-		if (!OidIsValid(nspid) || move_mark(nspid))
-		{
-			d->log = log;
+		if (!OidIsValid(nspid) || move_mark(nspid, &failed))
 			d->horizon = horizon;
-		}
-		else
-			hash_search(done, &slot, HASH_REMOVE, NULL);
+		else if (failed)
+			d->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FAILURE_INTERVAL);
 	}
 }
 
@@ -215,6 +227,12 @@ es_worker_main(Datum argument)
 
 	/* nobody waits for a mark, and it may be lost: the next one is higher */
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* whatever the database sets for its sessions */
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!has_work() || !es_worker_begin(place))
 		proc_exit(0);

@@ -26,6 +26,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "base/arguments.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
@@ -275,7 +276,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 	bool		created;
 	int64		number;
 
-	PreventCommandIfReadOnly("event_store.create_store()");
+	es_require_writable();
 
 	nspid = get_namespace_oid(schema, true);
 	if (OidIsValid(nspid) && es_store_of_schema(nspid) != NULL)
@@ -307,7 +308,7 @@ event_store_attach_store(PG_FUNCTION_ARGS)
 	Oid			log = OidIsValid(nspid) ? get_relname_relid("event_log", nspid) : InvalidOid;
 	int64		number = OidIsValid(nspid) ? number_of_schema(nspid) : 0;
 
-	PreventCommandIfReadOnly("event_store.attach_store()");
+	es_require_writable();
 	if (!OidIsValid(log) || number == 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_ES_STORE_NOT_FOUND, ES_MEMBERS(ES_TEXT("schema", schema)),
@@ -346,7 +347,7 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 	int64		number = store->number;
 	bool		owns_schema;
 
-	PreventCommandIfReadOnly("event_store.drop_store()");
+	es_require_writable();
 	if (strcmp(schema, confirm) != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,

@@ -22,7 +22,7 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/xact.h"
-#include "catalog/index.h"
+#include "catalog/pg_index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
@@ -31,6 +31,8 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/readfuncs.h"
 #include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -43,13 +45,19 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/arguments.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
 #include "base/xact.h"
+#include "store/event_id.h"
 #include "store/store.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
+
+/* in pg_operator, which gives them no symbols */
+#define UUID_LESS_OPERATOR		2974
+#define UUID_GREATER_OPERATOR	2975
 
 typedef struct ColumnSpec
 {
@@ -225,7 +233,7 @@ column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
 
 /* Read the one row of event_mark; false if the table is not as we make it or empty. */
 static bool
-read_mark(Oid relid, Datum *values, bool *nulls)
+read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 {
 	Relation	rel = try_relation_open(relid, AccessShareLock);
 	bool		found = false;
@@ -245,6 +253,7 @@ read_mark(Oid relid, Datum *values, bool *nulls)
 			/* all columns are passed by value, so the row may go */
 		}
 		systable_endscan(scan);
+		*has_index = RelationGetIndexList(rel) != NIL;
 	}
 	relation_close(rel, AccessShareLock);
 	return found;
@@ -269,17 +278,88 @@ columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
 	return constr == NULL || (constr->num_check == 0 && constr->num_defval == 0);
 }
 
-/* Is it an index on exactly these columns (numbered from 0), ready for use? */
+/*
+ * Does the index have an expression or a predicate?  Seen from the catalogue:
+ * the relcache would evaluate the owner's functions in them, with the rights
+ * of whoever asks, and that may be the worker.
+ */
 static bool
-index_is(Relation index, bool unique, bool partial, int ncolumns, int column1, int column2)
+index_has_expression(Relation index)
+{
+	return !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL);
+}
+
+static bool
+index_has_predicate(Relation index)
+{
+	return !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+}
+
+/* Is it a unique b-tree on exactly these columns (numbered from 0), ready for use? */
+static bool
+index_is(Relation index, bool partial, int ncolumns, int column1, int column2)
 {
 	Form_pg_index form = index->rd_index;
 
-	return form->indisvalid && form->indisready && form->indisunique == unique &&
+	return form->indisvalid && form->indisready && form->indisunique &&
 		form->indimmediate && form->indnkeyatts == ncolumns && index->rd_rel->relam == BTREE_AM_OID &&
-		(RelationGetIndexPredicate(index) != NIL) == partial &&
+		!index_has_expression(index) && index_has_predicate(index) == partial &&
 		form->indkey.values[0] == column1 + 1 &&
 		(ncolumns < 2 || form->indkey.values[1] == column2 + 1);
+}
+
+/* Is it "event_id <operator> <id>"? */
+static bool
+is_comparison(Node *node, Oid operator, const pg_uuid_t *id)
+{
+	OpExpr	   *op = (OpExpr *) node;
+	Const	   *constant;
+
+	if (!IsA(node, OpExpr) || op->opno != operator || list_length(op->args) != 2 ||
+		!IsA(linitial(op->args), Var) || !IsA(lsecond(op->args), Const))
+		return false;
+	constant = lsecond_node(Const, op->args);
+	return ((Var *) linitial(op->args))->varattno == LOG_EVENT_ID + 1 &&
+		constant->consttype == UUIDOID && !constant->constisnull &&
+		memcmp(DatumGetUUIDP(constant->constvalue), id, UUID_LEN) == 0;
+}
+
+/* Is the predicate of an index ours: event_id lies outside the ids made here? */
+static bool
+predicate_is_given_ids(const EsStore *store, Relation index)
+{
+	pg_uuid_t	low;
+	pg_uuid_t	high;
+	Datum		predicate;
+	bool		isnull;
+	BoolExpr   *expression;
+
+	es_event_id_range(store->number, &low, &high);
+	predicate = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indpred, &isnull);
+	expression = stringToNode(TextDatumGetCString(predicate));
+	return IsA(expression, BoolExpr) && expression->boolop == OR_EXPR && list_length(expression->args) == 2 &&
+		is_comparison(linitial(expression->args), UUID_LESS_OPERATOR, &low) &&
+		is_comparison(lsecond(expression->args), UUID_GREATER_OPERATOR, &high);
+}
+
+/* What an insert into a b-tree over columns needs to know of it. */
+static IndexInfo *
+make_index_info(const EsStore *store, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	MemoryContext caller = MemoryContextSwitchTo(store->context);
+	IndexInfo  *info = makeNode(IndexInfo);
+
+	info->ii_NumIndexAttrs = form->indnatts;
+	info->ii_NumIndexKeyAttrs = form->indnkeyatts;
+	for (int i = 0; i < form->indnatts; i++)
+		info->ii_IndexAttrNumbers[i] = form->indkey.values[i];
+	info->ii_Unique = form->indisunique;
+	info->ii_ReadyForInserts = form->indisready;
+	info->ii_Am = index->rd_rel->relam;
+	info->ii_Context = store->context;
+	MemoryContextSwitchTo(caller);
+	return info;
 }
 
 /*
@@ -299,27 +379,21 @@ load_log_indexes(EsStore *store, Relation log)
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		EsLogIndex *target = &store->indexes[store->nindexes++];
 
-		IndexInfo  *info = BuildIndexInfo(index);
 
 		target->oid = RelationGetRelid(index);
-		if (index_is(index, true, false, 2, LOG_STREAM_ID, LOG_VERSION))
+		target->info = make_index_info(store, index);
+		if (index_is(index, false, 2, LOG_STREAM_ID, LOG_VERSION))
 			store->log_by_version = target->oid;
-		else if (index_is(index, true, false, 1, LOG_POSITION, -1))
+		else if (index_is(index, false, 1, LOG_POSITION, -1))
 			store->log_by_position = target->oid;
-		else if (index_is(index, true, true, 1, LOG_EVENT_ID, -1))
+		else if (index_is(index, true, 1, LOG_EVENT_ID, -1) && predicate_is_given_ids(store, index))
 		{
 			store->log_by_event_id = target->oid;
 			target->given_ids_only = true;
 		}
 		else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
-				 info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+				 index_has_expression(index) || index_has_predicate(index))
 			store->plain_insert = false;
-
-		/* the part that a b-tree over columns needs */
-		info->ii_Expressions = info->ii_Predicate = NIL;
-		target->info = MemoryContextAlloc(store->context, sizeof(IndexInfo));
-		*target->info = *info;
-		target->info->ii_Context = store->context;
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);
@@ -335,10 +409,12 @@ load_stream_indexes(EsStore *store, Relation streams)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (index_is(index, true, false, 1, STREAM_ID, -1))
+		if (index_is(index, false, 1, STREAM_ID, -1))
 			store->streams_by_id = RelationGetRelid(index);
-		else if (index_is(index, true, false, 1, STREAM_NAME, -1))
+		else if (index_is(index, false, 1, STREAM_NAME, -1))
 			store->streams_by_name = RelationGetRelid(index);
+		else if (index_has_expression(index) || index_has_predicate(index) || !index->rd_index->indimmediate)
+			store->defect = pstrdup("table event_streams has an index with an expression, a predicate or deferred uniqueness");
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);
@@ -363,18 +439,27 @@ has_foreign_trigger(Relation rel)
 	return false;
 }
 
-/* Does a subscription of this database write the table? */
+/*
+ * Does a subscription of this database write the table?  Sets *copying if it
+ * has not yet got over all rows that were there before.
+ */
 static bool
-is_subscribed(Oid relid)
+is_subscribed(Oid relid, bool *copying)
 {
 	Relation	rel = table_open(SubscriptionRelRelationId, AccessShareLock);
 	SysScanDesc scan;
 	ScanKeyData key;
-	bool		found;
+	HeapTuple	tuple;
+	bool		found = false;
 
 	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(rel, SubscriptionRelSrrelidSrsubidIndexId, true, NULL, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		found = true;
+		if (((Form_pg_subscription_rel) GETSTRUCT(tuple))->srsubstate != SUBREL_STATE_READY)
+			*copying = true;
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
@@ -395,10 +480,17 @@ load_tables(EsStore *store)
 								 log->rd_rel->relkind == RELKIND_VIEW ? "view" : "relation of another kind");
 	else if (streams->rd_rel->relkind != RELKIND_RELATION || streams->rd_rel->relam != HEAP_TABLE_AM_OID)
 		store->defect = pstrdup("event_streams is not a plain table");
+	else if (log->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
+			 streams->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		store->defect = pstrdup("its tables are not logged, a crash would empty them");
 	else if ((store->defect = column_defect(log, log_columns, LOG_NCOLUMNS)) == NULL &&
 			 (store->defect = column_defect(streams, stream_columns, STREAM_NCOLUMNS)) == NULL)
 	{
-		store->copy = is_subscribed(store->log);
+		store->copy = is_subscribed(store->log, &store->copying);
+		if (store->copy)
+			(void) is_subscribed(store->streams, &store->copying);
+		if (store->copy)
+			(void) is_subscribed(store->mark, &store->copying);
 		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
 			log->rd_rel->relam == HEAP_TABLE_AM_OID;
 		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
@@ -461,6 +553,7 @@ load(Oid nspid)
 	Oid			sequence;
 	Datum		values[MARK_NCOLUMNS];
 	bool		nulls[MARK_NCOLUMNS];
+	bool		has_index = false;
 	MemoryContext context;
 	MemoryContext caller;
 	char	   *schema;
@@ -473,7 +566,7 @@ load(Oid nspid)
 	schema = get_namespace_name(nspid);
 	if (!OidIsValid(streams) || !OidIsValid(mark) || !OidIsValid(sequence) || schema == NULL)
 		return NULL;
-	if (!read_mark(mark, values, nulls) ||
+	if (!read_mark(mark, values, nulls, &has_index) ||
 		!is_registered(DatumGetInt64(values[MARK_STORE_NUMBER])))
 		return NULL;
 	es_extension_check_version();
@@ -491,6 +584,8 @@ load(Oid nspid)
 	store->streams = streams;
 	store->mark = mark;
 	store->sequence = sequence;
+	if (has_index)
+		store->defect = pstrdup("table event_mark has an index, which the moves of the mark would not keep up");
 	if (DatumGetInt32(values[MARK_LAYOUT]) != ES_LAYOUT)
 		store->defect = psprintf("its tables are of layout %d, this library knows layout %d",
 								 DatumGetInt32(values[MARK_LAYOUT]), ES_LAYOUT);
@@ -599,6 +694,8 @@ es_store_current(bool missing_ok)
 Relation
 es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 {
+	if (rights != ACL_SELECT)
+		es_require_writable();
 	for (;;)
 	{
 		EsStore    *s = es_store_current(false);

@@ -97,6 +97,7 @@ typedef struct EsStore
 	Oid			streams_by_name;
 
 	bool		copy;			/* event_log is filled by a subscription */
+	bool		copying;		/* ... which has not yet copied all of it */
 	bool		plain;			/* event_log can be read directly */
 	bool		plain_insert;	/* ... and written */
 	char	   *defect;			/* what is wrong with the tables, or NULL */
