@@ -1,0 +1,193 @@
+-- What CREATE EXTENSION puts into the catalogues, exactly, and what may be there before it and after DROP EXTENSION.
+\ir lib/problem.sql
+BEGIN;
+SELECT no_plan();
+
+CREATE TEMP VIEW members AS
+SELECT d.classid, d.objid, i.type, i.identity
+FROM pg_depend d
+JOIN pg_extension e ON e.oid = d.refobjid
+CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) i
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'event_store';
+
+SELECT results_eq(
+	$$SELECT type, count(*)::int FROM members WHERE type <> 'function' GROUP BY type ORDER BY type$$,
+	$$VALUES ('cast', 3), ('table', 1), ('type', 4), ('view', 1)$$,
+	'the extension has these objects besides its functions');
+SELECT is_empty(
+	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
+	'every object has a comment');
+SELECT is_empty(
+	$$SELECT identity FROM members WHERE type IN ('function', 'table', 'type', 'view') AND identity NOT LIKE 'event\_store.%'$$,
+	'everything is in the schema event_store');
+
+-- volatility, parallel safety, strictness and whether PUBLIC may execute it: what is not written here may not be
+CREATE TEMP VIEW functions AS
+SELECT p.*
+FROM members m
+JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
+
+SELECT results_eq(
+	$$SELECT oid::regprocedure::text, provolatile::text, proparallel::text, proisstrict, has_function_privilege('public', oid, 'execute')
+	FROM functions ORDER BY oid::regprocedure::text COLLATE "C"$$,
+	$$VALUES
+	('event_store.append(text,event_store.new_event[],event_store.expected_version)', 'v', 'u', false, true),
+	('event_store.append(text,jsonb,event_store.expected_version)', 'v', 'u', false, true),
+	('event_store.append(text,text,event_store.expected_version)', 'v', 'u', false, true),
+	('event_store.append_event(text,text,jsonb,jsonb,event_store.expected_version,uuid,uuid,uuid,timestamp with time zone)', 'v', 'u', false, true),
+	('event_store.attach_found_stores()', 'v', 'u', true, false),
+	('event_store.attach_store(text)', 'v', 'u', true, true),
+	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
+	('event_store.current_store()', 's', 's', true, true),
+	('event_store.delete_stream(text,event_store.expected_version)', 'v', 'u', true, true),
+	('event_store.drop_store(text,text)', 'v', 'u', true, true),
+	('event_store.durable_mark()', 's', 'r', true, true),
+	('event_store.event(uuid)', 's', 'r', true, true),
+	('event_store.expected_version(bigint)', 'i', 's', true, true),
+	('event_store.expected_version(integer)', 'i', 's', true, true),
+	('event_store.expected_version(text)', 'i', 's', true, true),
+	('event_store.expected_version_in(cstring)', 'i', 's', true, true),
+	('event_store.expected_version_out(event_store.expected_version)', 'i', 's', true, true),
+	('event_store.expected_version_recv(internal)', 'i', 's', true, true),
+	('event_store.expected_version_send(event_store.expected_version)', 'i', 's', true, true),
+	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
+	('event_store.guard_store_table()', 'v', 'u', false, true),
+	('event_store.head()', 'v', 'u', true, true),
+	('event_store.horizon()', 'v', 'r', true, true),
+	('event_store.in_flight()', 'v', 'r', true, false),
+	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
+	('event_store.problem_types()', 's', 's', true, true),
+	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
+	('event_store.read_category(text,bigint,bigint,text[],text)', 'v', 'u', false, true),
+	('event_store.read_stream(text,bigint,bigint,text)', 's', 'r', false, true),
+	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
+	('event_store.store_number(oid)', 's', 'r', true, true),
+	('event_store.stream_info(text)', 's', 'r', true, true),
+	('event_store.stream_version(text)', 's', 'r', true, true)$$,
+	'the functions are these, with these labels');
+SELECT is_empty(
+	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
+	'each is in C, runs as its caller, and sets no search_path');
+SELECT results_eq(
+	$$SELECT oid::regprocedure::text FROM functions WHERE 'internal'::regtype = ANY (proargtypes) OR prorettype = 'internal'::regtype$$,
+	$$VALUES ('event_store.expected_version_recv(internal)')$$,
+	'none takes type internal but the input function that must');
+SELECT results_eq(
+	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner)$$,
+	$$VALUES ('event_store.in_flight', 'pg_monitor')$$,
+	'only in_flight is granted to a role');
+SELECT is_empty(
+	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
+	'no function has the rights of the default');
+SELECT results_eq(
+	$$SELECT m.identity, array_agg(grantee::regrole || ' ' || privilege_type ORDER BY 1)
+	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
+	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
+	$$VALUES ('event_store.store_registry', '{- SELECT}'::text[]), ('event_store.stores', '{- SELECT}')$$,
+	'everybody may look at the registry and the view, nobody may write');
+SELECT results_eq(
+	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
+	$$VALUES ('-', 'USAGE')$$,
+	'the schema can be used by everybody and added to by nobody');
+
+-- dump and upgrade
+SELECT results_eq(
+	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store'$$,
+	$$VALUES ('event_store.store_registry', '')$$,
+	'every table of the extension is dumped, whole');
+SELECT results_eq(
+	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
+	$$VALUES (false, 'event_store')$$,
+	'the extension stays in its schema');
+
+-- a store
+CREATE ROLE regress_es_owner;
+CREATE SCHEMA shop AUTHORIZATION regress_es_owner;
+SET ROLE regress_es_owner;
+SELECT event_store.create_store('shop');
+RESET ROLE;
+SET LOCAL search_path = shop, public;
+DO $$ BEGIN PERFORM event_store.append_event('order-1', 'Placed'); END $$;
+SELECT results_eq(
+	$$SELECT relname::text COLLATE "default", relkind::text FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind <> 'i' ORDER BY 1$$,
+	$$VALUES ('event_log', 'r'), ('event_mark', 'r'), ('event_position', 'S'), ('event_snapshots', 'r'), ('event_streams', 'r')$$,
+	'a store has these relations');
+SELECT is_empty(
+	$$SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relowner <> 'regress_es_owner'::regrole$$,
+	'they belong to who made the store');
+SELECT is_empty(
+	$$SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass
+	WHERE c.relnamespace = 'shop'::regnamespace$$,
+	'they are no members of the extension');
+SELECT is_empty(
+	$$SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relacl IS NOT NULL$$,
+	'nobody has rights on them before they are granted');
+SELECT is_empty(
+	$$SELECT attrelid::regclass, attname, format_type(atttypid, atttypmod)
+	FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+	WHERE c.relnamespace IN ('shop'::regnamespace, 'event_store'::regnamespace) AND c.relkind IN ('r', 'p') AND attnum > 0
+	AND atttypid IN ('regproc'::regtype, 'regprocedure'::regtype, 'regnamespace'::regtype, 'regoper'::regtype, 'regoperator'::regtype,
+		'regconfig'::regtype, 'regdictionary'::regtype, 'regcollation'::regtype)$$,
+	'no column of a type that pg_upgrade refuses');
+SELECT is_empty(
+	$$SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+	WHERE c.relnamespace = 'shop'::regnamespace AND t.typnamespace <> 'pg_catalog'::regnamespace$$,
+	'the tables of a store hold built-in types only');
+SELECT results_eq(
+	$$SELECT t.tgrelid::regclass::text, t.tgname::text COLLATE "default", t.tgenabled::text, t.tgfoid::regproc::text, d.deptype::text, e.extname::text COLLATE "default"
+	FROM pg_trigger t
+	LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_extension'::regclass
+	LEFT JOIN pg_extension e ON e.oid = d.refobjid
+	WHERE t.tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'shop'::regnamespace)
+	ORDER BY 1, 2$$,
+	$$VALUES
+	('event_log', 'event_store_no_change', 'A', 'event_store.guard_store_table', 'x', 'event_store'),
+	('event_log', 'event_store_no_insert', 'O', 'event_store.guard_store_table', 'x', 'event_store'),
+	('event_log', 'event_store_no_truncate', 'A', 'event_store.guard_store_table', 'x', 'event_store'),
+	('event_streams', 'event_store_no_change', 'A', 'event_store.guard_store_table', 'x', 'event_store'),
+	('event_streams', 'event_store_no_insert', 'O', 'event_store.guard_store_table', 'x', 'event_store'),
+	('event_streams', 'event_store_no_truncate', 'A', 'event_store.guard_store_table', 'x', 'event_store')$$,
+	'the guards are there, and go with the extension');
+
+-- DROP EXTENSION asks for no CASCADE, and leaves the store as tables
+SELECT lives_ok('DROP EXTENSION event_store', 'the extension can be dropped without CASCADE while it has stores');
+SELECT results_eq('SELECT version, event_type COLLATE "default" FROM shop.event_log', $$VALUES (1::bigint, 'Placed')$$, 'its events are left');
+SELECT is_empty(
+	$$SELECT tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'shop'::regnamespace)$$,
+	'the guards have gone');
+SELECT is_empty(
+	$$SELECT oid FROM pg_class WHERE relnamespace = 'event_store'::regnamespace
+	UNION ALL SELECT oid FROM pg_proc WHERE pronamespace = 'event_store'::regnamespace
+	UNION ALL SELECT oid FROM pg_type WHERE typnamespace = 'event_store'::regnamespace$$,
+	'nothing of the extension is left');
+SELECT lives_ok('CREATE EXTENSION event_store', 'the extension can be created again');
+SELECT is(event_store.stream_version('order-1'), 1::bigint, 'and has found the store');
+SELECT is(
+	(SELECT count(*)::int FROM pg_trigger t JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'x'
+	WHERE t.tgrelid IN ('shop.event_log'::regclass, 'shop.event_streams'::regclass)), 6,
+	'with its guards');
+
+-- reliability 55: what somebody else has made before must not become part of the extension, whatever it is
+CREATE TEMP TABLE hostile (identity text, command text);
+INSERT INTO hostile
+SELECT oid::regprocedure::text, format('CREATE FUNCTION %s(%s) RETURNS %s LANGUAGE sql AS $f$SELECT NULL::%3$s$f$',
+	oid::regproc, (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(proargtypes::oid[]) WITH ORDINALITY u(t, n)), 'text')
+FROM functions
+WHERE NOT EXISTS (SELECT FROM unnest(proargtypes::oid[]) t WHERE format_type(t, NULL) ~ 'event_store|internal|cstring');
+INSERT INTO hostile
+SELECT type || ' ' || identity, 'CREATE ' || CASE type WHEN 'type' THEN format('TYPE %s AS (x int)', identity) ELSE format('TABLE %s (x int)', identity) END
+FROM members WHERE type IN ('type', 'table', 'view');
+SELECT cmp_ok((SELECT count(*)::int FROM hostile), '>', 25, 'hostile objects are made up');
+DROP EXTENSION event_store;
+SELECT matches(pg_temp.state_as('none', concat_ws('; ', 'CREATE SCHEMA IF NOT EXISTS event_store', command, 'CREATE EXTENSION event_store')), '^42(723|P07|710|P06)$', 'refused: an object in the place of ' || identity)
+FROM hostile;
+
+CREATE ROLE regress_es_hostile;
+SELECT isnt(pg_temp.state_as('none',
+	'DROP SCHEMA IF EXISTS event_store; CREATE SCHEMA event_store AUTHORIZATION regress_es_hostile; CREATE EXTENSION event_store'),
+	'00000', 'refused: a schema event_store of another role, who could put functions beside ours');
+SELECT isnt(pg_temp.state_as('none', 'CREATE EXTENSION event_store SCHEMA public'), '00000', 'refused: another schema');
+SELECT lives_ok('CREATE EXTENSION event_store', 'without them it can be created');
+
+SELECT * FROM finish();
+ROLLBACK;
