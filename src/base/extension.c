@@ -13,11 +13,15 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "commands/extension.h"
+#include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/errors.h"
 #include "base/extension.h"
@@ -36,6 +40,20 @@ es_extension_relation(const char *name)
 	Oid			nspid = get_namespace_oid(ES_SCHEMA, true);
 
 	return OidIsValid(nspid) ? get_relname_relid(name, nspid) : InvalidOid;
+}
+
+static Oid
+namespace_owner(Oid nspid)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
 }
 
 /*
@@ -75,4 +93,23 @@ es_extension_check_version(void)
 							"extension event_store is at version %s but its library is of version %s",
 							version, ES_VERSION),
 				 errhint("Run ALTER EXTENSION event_store UPDATE, or restart the server with the library of the installed version.")));
+}
+
+PG_FUNCTION_INFO_V1(event_store_check_schema);
+
+/*
+ * For the install script: refuse a schema that was there before and belongs to
+ * somebody else, who could put functions beside ours that calls then go to.
+ */
+Datum
+event_store_check_schema(PG_FUNCTION_ARGS)
+{
+	Oid			nspid = get_namespace_oid(ES_SCHEMA, false);
+
+	if (namespace_owner(nspid) != GetUserId())
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("schema", ES_SCHEMA)),
+							"schema \"%s\" already exists and belongs to another role", ES_SCHEMA),
+				 errhint("Drop or rename it; the extension makes its own.")));
+	PG_RETURN_VOID();
 }

@@ -359,7 +359,9 @@ es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now)
 	values[STREAM_CREATED_AT] = TimestampTzGetDatum(now);
 	nulls[STREAM_ID] = nulls[STREAM_NAME] = nulls[STREAM_CATEGORY] = nulls[STREAM_CREATED_AT] = false;
 	CatalogTupleInsert(streams, heap_form_tuple(RelationGetDescr(streams), values, nulls));
-	table_close(streams, RowExclusiveLock);
+
+	/* the lock stays: REINDEX CONCURRENTLY must wait for this transaction */
+	table_close(streams, NoLock);
 }
 
 /* Set deleted_at.  The caller holds the stream's lock. */

@@ -377,9 +377,15 @@ load_log_indexes(EsStore *store, Relation log)
 	foreach(lc, oids)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		EsLogIndex *target = &store->indexes[store->nindexes++];
+		EsLogIndex *target = &store->indexes[store->nindexes];
 
-
+		/* CREATE INDEX CONCURRENTLY says when it wants rows: then this is loaded anew */
+		if (!index->rd_index->indisready)
+		{
+			index_close(index, AccessShareLock);
+			continue;
+		}
+		store->nindexes++;
 		target->oid = RelationGetRelid(index);
 		target->info = make_index_info(store, index);
 		if (index_is(index, false, 2, LOG_STREAM_ID, LOG_VERSION))

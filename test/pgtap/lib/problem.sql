@@ -1,4 +1,5 @@
 -- Errors as values, for the files that include this with \ir.
+SET client_min_messages = error;
 
 -- what a command ends with: its SQLSTATE (00000 if it succeeds), message, problem document and hint
 CREATE FUNCTION pg_temp.problem(command text, OUT state text, OUT message text, OUT document jsonb, OUT hint text)

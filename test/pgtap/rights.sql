@@ -1,0 +1,278 @@
+-- reliability 52: who may do what. The rights are those on a store's tables; the guards hold for everybody.
+\ir lib/problem.sql
+BEGIN;
+SELECT no_plan();
+
+CREATE ROLE regress_es_owner;
+CREATE ROLE regress_es_admin;
+CREATE ROLE regress_es_writer;
+CREATE ROLE regress_es_reader;
+CREATE ROLE regress_es_guest;		-- may use the schema, nothing else
+CREATE ROLE regress_es_nobody;
+CREATE ROLE regress_es_super SUPERUSER;
+CREATE SCHEMA sales AUTHORIZATION regress_es_owner;
+CREATE SCHEMA spare AUTHORIZATION regress_es_owner;
+
+SET ROLE regress_es_owner;
+SELECT event_store.create_store('sales');
+SELECT event_store.grant_store('sales', 'regress_es_admin', 'admin');
+SELECT event_store.grant_store('sales', 'regress_es_writer', 'writer');
+SELECT event_store.grant_store('sales', 'regress_es_reader', 'reader');
+GRANT USAGE ON SCHEMA sales TO regress_es_guest;
+RESET ROLE;
+SET LOCAL search_path = sales, public;
+DO $$ BEGIN
+	PERFORM event_store.append_event('order-1', 'Placed', event_id => '00000000-0000-4000-8000-000000000001');
+	INSERT INTO sales.event_snapshots VALUES ('order-1', 1, 1, '{}', now());
+END $$;
+
+-- each command as each role; every one is undone
+CREATE TEMP TABLE matrix (n serial, command text, super text, owner text, admin text, writer text, reader text, guest text, nobody text);
+INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody) VALUES
+	-- append
+	($$SELECT event_store.append('order-1', '{"type": "A", "data": 1}')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append('order-2', '{"type": "A", "data": 1}'::jsonb)$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append('order-1', ARRAY[ROW('A', '1', NULL, NULL, NULL, NULL, NULL)::event_store.new_event])$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append_event('order-1', 'A')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	-- the answer to one who may not append tells nothing of the stream
+	($$SELECT event_store.append_event('order-1', 'A', expected => 7)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append_event('order-2', 'A', event_id => '00000000-0000-4000-8000-000000000001')$$, 'VE005', 'VE005', 'VE005', 'VE005', '42501', '42501', 'VE006'),
+	-- read
+	($$SELECT event_store.read_stream('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_stream('nothing')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_all()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_category('order')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.event('00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.event('00000000-0000-4000-8000-00000000000f')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.stream_version('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.stream_info('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	-- refused inside the transaction that has appended, but only to those who may read
+	($$SELECT event_store.poll(0, timeout => '0')$$, '25001', '25001', '25001', '25001', '25001', '42501', 'VE006'),
+	($$SELECT event_store.horizon()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.head()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.durable_mark()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.in_flight()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- streams and whole stores
+	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.create_store('mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.create_store('spare')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.create_store('sales', if_not_exists => true)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.attach_store('sales')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.attach_found_stores()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.drop_store('sales', 'sales')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.grant_store('sales', 'regress_es_nobody', 'reader')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.grant_store('sales', current_user, 'admin')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.revoke_store('sales', 'regress_es_writer')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	-- what says nothing of a store's content
+	($$SELECT event_store.current_store()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.store_number('sales'::regnamespace)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.problem_types()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT 1::event_store.expected_version, 'any'::text::event_store.expected_version, 2::bigint::event_store.expected_version$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.stores$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.store_registry$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	-- the registry and the schema of the extension
+	($$INSERT INTO event_store.store_registry VALUES (1, true, now())$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$UPDATE event_store.store_registry SET owns_schema = true$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$DELETE FROM event_store.store_registry$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$TRUNCATE event_store.store_registry$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$CREATE TABLE event_store.mine ()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.guard_store_table()$$, '0A000', '0A000', '0A000', '0A000', '0A000', '0A000', '0A000'),
+	-- event_log by plain SQL
+	($$SELECT * FROM sales.event_log$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
+	($$INSERT INTO sales.event_log SELECT 9, stream_id, 2, now(), '00000000-0000-4000-8000-000000000002', NULL, NULL, 'A', '{}', NULL FROM sales.event_streams$$, '0A000', '0A000', '0A000', '0A000', '42501', '42501', '42501'),
+	($$INSERT INTO sales.event_log SELECT * FROM sales.event_log ON CONFLICT DO NOTHING$$, '0A000', '0A000', '0A000', '0A000', '42501', '42501', '42501'),
+	($$MERGE INTO sales.event_log t USING sales.event_log s ON t.position = s.position + 1 WHEN NOT MATCHED THEN INSERT VALUES (9, 1, 2, now(), s.event_id, NULL, NULL, 'A', '{}', NULL)$$, '0A000', '0A000', '0A000', '0A000', '42501', '42501', '42501'),
+	($$UPDATE sales.event_log SET data = '{}'$$, '0A000', '0A000', '0A000', '42501', '42501', '42501', '42501'),
+	($$DELETE FROM sales.event_log$$, '0A000', '0A000', '0A000', '42501', '42501', '42501', '42501'),
+	($$TRUNCATE sales.event_log$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
+	($$TRUNCATE sales.event_log CASCADE$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM sales.event_log FOR UPDATE$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', '42501'),
+	($$ALTER TABLE sales.event_log DISABLE TRIGGER ALL$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SET LOCAL session_replication_role = replica; DELETE FROM sales.event_log$$, '0A000', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- event_streams
+	($$SELECT * FROM sales.event_streams$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
+	($$INSERT INTO sales.event_streams VALUES (9, 'x', 'x', now())$$, '0A000', '0A000', '0A000', '0A000', '42501', '42501', '42501'),
+	($$UPDATE sales.event_streams SET stream_name = 'x'$$, '0A000', '0A000', '0A000', '42501', '42501', '42501', '42501'),
+	($$DELETE FROM sales.event_streams$$, '0A000', '0A000', '0A000', '42501', '42501', '42501', '42501'),
+	($$TRUNCATE sales.event_streams$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
+	-- event_snapshots are the writers' own
+	($$SELECT * FROM sales.event_snapshots$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
+	($$INSERT INTO sales.event_snapshots VALUES ('x', 1, 1, '{}', now())$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
+	($$UPDATE sales.event_snapshots SET version = 2$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
+	($$DELETE FROM sales.event_snapshots$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', '42501'),
+	($$TRUNCATE sales.event_snapshots$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	-- event_mark and event_position
+	($$SELECT * FROM sales.event_mark$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
+	($$UPDATE sales.event_mark SET position = 1000000$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$INSERT INTO sales.event_mark SELECT * FROM sales.event_mark$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$DELETE FROM sales.event_mark$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT nextval('sales.event_position')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT setval('sales.event_position', 1)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM sales.event_position$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$DROP TABLE sales.event_log$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501');
+
+SELECT is(
+	(SELECT string_agg(role || ' ' || replace(pg_temp.state_as('regress_es_' || role, command), '00000', 'ok'), ', ' ORDER BY i)
+	FROM unnest('{super,owner,admin,writer,reader,guest,nobody}'::text[]) WITH ORDINALITY r(role, i)),
+	format('super %s, owner %s, admin %s, writer %s, reader %s, guest %s, nobody %s', super, owner, admin, writer, reader, guest, nobody),
+	command)
+FROM matrix ORDER BY n;
+
+SELECT is_empty(
+	$$SELECT p.oid::regprocedure FROM pg_proc p
+	WHERE p.pronamespace = 'event_store'::regnamespace AND p.proname NOT LIKE 'expected\_version%'
+	AND NOT EXISTS (SELECT FROM matrix WHERE command LIKE '%event_store.' || p.proname || '(%')$$,
+	'no function is left out');
+SELECT is((SELECT count(*)::int FROM event_log), 1, 'nothing was left behind by what was undone');
+
+-- rights through membership, and only where they are inherited
+CREATE ROLE regress_es_member IN ROLE regress_es_writer;
+CREATE ROLE regress_es_noinherit NOINHERIT IN ROLE regress_es_writer;
+SELECT is(pg_temp.state_as('regress_es_member', $$SELECT event_store.append_event('order-1', 'A')$$), '00000', 'a member of a writer writes');
+SELECT is(pg_temp.state_as('regress_es_noinherit', $$SELECT event_store.append_event('order-1', 'A')$$), 'VE006',
+	'a member that does not inherit does not even see the store');
+
+-- rights on columns are not rights on events
+GRANT SELECT (position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata),
+	INSERT (position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata)
+	ON sales.event_log TO regress_es_guest;
+SELECT is(pg_temp.state_as('regress_es_guest', 'SELECT position FROM sales.event_log'), '00000', 'a column may be read by plain SQL if that was granted');
+SELECT is(pg_temp.state_as('regress_es_guest', command), '42501', 'but rights on columns are not enough for ' || command)
+FROM unnest(ARRAY[
+	'SELECT event_store.read_all()',
+	$$SELECT event_store.read_stream('order-1')$$,
+	$$SELECT event_store.event('00000000-0000-4000-8000-000000000001')$$,
+	$$SELECT event_store.append_event('order-1', 'A')$$]) command;
+REVOKE SELECT (position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata),
+	INSERT (position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata)
+	ON sales.event_log FROM regress_es_guest;
+
+-- grant_store and revoke_store, exactly
+CREATE FUNCTION pg_temp.rights(role regrole) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws('; ',
+		(SELECT 'schema ' || string_agg(privilege_type, ' ' ORDER BY privilege_type) FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'sales' AND grantee = role),
+		(SELECT string_agg(relname || ' ' || privileges, '; ' ORDER BY relname COLLATE "C") FROM
+			(SELECT relname, string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ' ' ORDER BY privilege_type) AS privileges
+			FROM pg_class, aclexplode(relacl) WHERE relnamespace = 'sales'::regnamespace AND grantee = role GROUP BY relname) x))
+$$;
+SELECT is(pg_temp.rights('regress_es_reader'),
+	'schema USAGE; event_log SELECT; event_mark SELECT; event_snapshots SELECT; event_streams SELECT', 'the rights of a reader');
+SELECT is(pg_temp.rights('regress_es_writer'),
+	'schema USAGE; event_log INSERT SELECT; event_mark SELECT; event_snapshots INSERT SELECT UPDATE; event_streams INSERT SELECT', 'the rights of a writer');
+SELECT is(pg_temp.rights('regress_es_admin'),
+	'schema USAGE; event_log DELETE INSERT SELECT UPDATE; event_mark SELECT; event_snapshots DELETE INSERT SELECT UPDATE; event_streams DELETE INSERT SELECT UPDATE',
+	'the rights of an admin');
+SET ROLE regress_es_owner;
+SELECT event_store.grant_store('sales', 'regress_es_nobody', 'admin');
+SELECT event_store.grant_store('sales', 'regress_es_nobody', 'reader');
+RESET ROLE;
+SELECT is(pg_temp.rights('regress_es_nobody'), pg_temp.rights('regress_es_admin'), 'a lower grant takes nothing away');
+SET ROLE regress_es_owner;
+SELECT event_store.revoke_store('sales', 'regress_es_nobody');
+SELECT event_store.revoke_store('sales', 'regress_es_nobody');
+RESET ROLE;
+SELECT is(pg_temp.rights('regress_es_nobody'), '', 'revoke_store takes all');
+SELECT is(pg_temp.state_as('regress_es_nobody', $$SELECT event_store.read_all()$$), 'VE006', 'then the store is out of sight again');
+SELECT is(pg_temp.state_as('regress_es_owner', format('SELECT event_store.grant_store(%L, %L, %L)', schema, role, access)), state,
+	format('grant_store(%s, %s, %s)', schema, role, access))
+FROM (VALUES
+	('sales', 'regress_es_reader', 'king', '22023'),
+	('sales', 'regress_es_reader', '', '22023'),
+	('sales', 'regress_es_reader', 'Reader', '22023'),
+	('sales', 'regress_es_none', 'reader', '42704'),
+	('sales', '', 'reader', '42704'),
+	('sales', 'regress_es_reader, regress_es_nobody', 'reader', '42704'),
+	('sales', 'regress_es_reader WITH GRANT OPTION', 'reader', '42704'),
+	('spare', 'regress_es_reader', 'reader', 'VE006'),
+	('nowhere', 'regress_es_reader', 'reader', 'VE006'),
+	('sales; DROP SCHEMA spare', 'regress_es_reader', 'reader', 'VE006')) v(schema, role, access, state);
+CREATE ROLE "regress es ""odd"", role" ;
+SELECT is(pg_temp.state_as('regress_es_owner', $$SELECT event_store.grant_store('sales', 'regress es "odd", role', 'writer')$$), '00000', 'a role with an odd name');
+
+-- a schema of one role with the store of another in it: who may not grant the use of the schema is told so
+CREATE SCHEMA shared;
+GRANT USAGE, CREATE ON SCHEMA shared TO regress_es_owner;
+SET ROLE regress_es_owner;
+SELECT event_store.create_store('shared');
+RESET ROLE;
+SELECT is(pg_temp.state_as('regress_es_owner', $$SELECT event_store.grant_store('shared', 'regress_es_reader', 'reader')$$), '42501',
+	'grant_store that would leave the reader without the schema');
+
+-- the caller counts, not who has used the store before in this session: switches with everything cached
+CREATE FUNCTION pg_temp.switches(times int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	role text;
+	state text;
+	wrong int := 0;
+BEGIN
+	FOR i IN 1 .. times LOOP
+		FOREACH role IN ARRAY '{writer,reader,guest,nobody,admin}'::text[] LOOP
+			state := pg_temp.state_as('regress_es_' || role, $c$SELECT event_store.append_event('order-1', 'A')$c$);
+			wrong := wrong + (state <> CASE role WHEN 'writer' THEN '00000' WHEN 'admin' THEN '00000' WHEN 'nobody' THEN 'VE006' ELSE '42501' END)::int;
+			state := pg_temp.state_as('regress_es_' || role, 'SELECT event_store.read_all()');
+			wrong := wrong + (state <> CASE role WHEN 'nobody' THEN 'VE006' WHEN 'guest' THEN '42501' ELSE '00000' END)::int;
+			state := pg_temp.state_as('regress_es_' || role, $c$SELECT event_store.delete_stream('order-1')$c$);
+			wrong := wrong + (state <> CASE role WHEN 'admin' THEN '00000' WHEN 'nobody' THEN 'VE006' ELSE '42501' END)::int;
+		END LOOP;
+	END LOOP;
+	RETURN wrong || ' wrong answers';
+END $$;
+SELECT is(pg_temp.switches(100), '0 wrong answers', '500 switches of role in one session');
+
+-- two stores of two owners on one path: each role gets the one that it may see
+CREATE SCHEMA other AUTHORIZATION regress_es_nobody;
+SET ROLE regress_es_nobody;
+SELECT event_store.create_store('other');
+RESET ROLE;
+SET LOCAL search_path = sales, other, public;
+CREATE FUNCTION pg_temp.store_of(role text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	store text;
+BEGIN
+	PERFORM set_config('role', role, true);
+	store := event_store.current_store();
+	PERFORM set_config('role', 'none', true);
+	RETURN store;
+END $$;
+SELECT is(
+	(SELECT string_agg(DISTINCT role || ' ' || pg_temp.store_of('regress_es_' || role), ', ')
+	FROM generate_series(1, 20), unnest('{reader,nobody}'::text[]) role),
+	'nobody other, reader sales', 'roles that see different stores of one path, by turns');
+SET LOCAL search_path = sales, public;
+
+-- row-level security that asks who is asking, through one saved plan
+ALTER TABLE sales.event_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON sales.event_log USING (metadata->>'by' = current_user) WITH CHECK (metadata->>'by' = current_user);
+CREATE FUNCTION pg_temp.types_of(role text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	types text;
+BEGIN
+	PERFORM set_config('role', role, true);
+	SELECT string_agg(type, ' ' ORDER BY version) INTO types FROM event_store.read_stream('order-1');
+	PERFORM set_config('role', 'none', true);
+	RETURN types;
+END $$;
+DO $$ BEGIN
+	PERFORM event_store.append_event('order-1', 'OfWriter', metadata => '{"by": "regress_es_writer"}');
+	PERFORM event_store.append_event('order-1', 'OfAdmin', metadata => '{"by": "regress_es_admin"}');
+END $$;
+SELECT is(
+	(SELECT string_agg(DISTINCT role || ': ' || coalesce(pg_temp.types_of('regress_es_' || role), 'none'), ', ')
+	FROM generate_series(1, 20), unnest('{writer,admin,reader,owner}'::text[]) role),
+	'admin: OfAdmin, owner: Placed OfWriter OfAdmin, reader: none, writer: OfWriter', 'each role sees its own rows, by turns');
+SELECT is(pg_temp.state_as('regress_es_' || role, $$SELECT event_store.append_event('order-1', 'A', metadata => '{"by": "regress_es_writer"}')$$), state,
+	'the policy on new rows for ' || role)
+FROM (VALUES ('writer', '00000'), ('admin', '42501'), ('writer', '00000'), ('admin', '42501'), ('owner', '00000'), ('reader', '42501')) v(role, state);
+ALTER TABLE sales.event_log DISABLE ROW LEVEL SECURITY;
+
+-- code with its owner's rights lends them, as ever
+SET LOCAL ROLE regress_es_writer;
+CREATE FUNCTION pg_temp.append_for_all() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = sales AS
+$$ SELECT first_version FROM event_store.append_event('order-1', 'A') $$;
+RESET ROLE;
+SELECT is(pg_temp.state_as('regress_es_nobody', 'SELECT pg_temp.append_for_all()'), '00000', 'a SECURITY DEFINER function appends as its owner');
+REVOKE INSERT ON sales.event_log FROM regress_es_writer;
+SELECT is(pg_temp.state_as('regress_es_super', 'SELECT pg_temp.append_for_all()'), '42501', 'and no longer when the owner may not');
+
+SELECT * FROM finish();
+ROLLBACK;
