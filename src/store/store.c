@@ -114,6 +114,7 @@ typedef struct Replaced
 static HTAB *cache = NULL;
 static Replaced *replaced = NULL;
 static uint64 transactions = 0; /* ended in this session */
+static uint64 vanished = 0;		/* relations that went while they were looked at */
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -239,7 +240,10 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 	bool		found = false;
 
 	if (rel == NULL)
+	{
+		vanished++;
 		return false;
+	}
 	if (rel->rd_rel->relkind == RELKIND_RELATION && RelationGetDescr(rel)->natts == MARK_NCOLUMNS &&
 		column_defect(rel, mark_columns, MARK_NCOLUMNS) == NULL)
 	{
@@ -479,7 +483,10 @@ load_tables(EsStore *store)
 	Relation	streams = try_relation_open(store->streams, AccessShareLock);
 
 	if (log == NULL || streams == NULL)
+	{
+		vanished++;
 		store->valid = false;
+	}
 	else if (log->rd_rel->relkind != RELKIND_RELATION && log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		store->defect = psprintf("event_log is a %s",
 								 log->rd_rel->relkind == RELKIND_FOREIGN_TABLE ? "foreign table" :
@@ -667,22 +674,31 @@ es_store_of_schema(Oid nspid)
 EsStore *
 es_store_current(bool missing_ok)
 {
-	Oid			buffer[PATH_LENGTH];
-	Oid		   *path = buffer;
-	int			length = fetch_search_path_array(buffer, PATH_LENGTH);
+	uint64		vanished_before;
 
-	if (length > PATH_LENGTH)
+	do
 	{
-		path = palloc(length * sizeof(Oid));
-		length = fetch_search_path_array(path, length);
-	}
-	for (int i = 0; i < length; i++)
-	{
-		EsStore    *store = es_store_of_schema(path[i]);
+		Oid			buffer[PATH_LENGTH];
+		Oid		   *path = buffer;
+		int			length = fetch_search_path_array(buffer, PATH_LENGTH);
 
-		if (store != NULL)
-			return store;
-	}
+		vanished_before = vanished;
+		if (length > PATH_LENGTH)
+		{
+			path = palloc(length * sizeof(Oid));
+			length = fetch_search_path_array(path, length);
+		}
+		for (int i = 0; i < length; i++)
+		{
+			EsStore    *store = es_store_of_schema(path[i]);
+
+			if (store != NULL)
+				return store;
+		}
+
+		/* a store that was dropped under our hands may have been made anew */
+	} while (vanished != vanished_before);
+
 	if (missing_ok)
 		return NULL;
 	ereport(ERROR,
