@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
@@ -59,7 +60,7 @@ es_lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode)
 #endif
 }
 
-/* 16 folded the ownership checks into one. */
+/* 16 folded the checks of ownership and rights into one each. */
 static inline bool
 es_owns_relation(Oid relid, Oid role)
 {
@@ -67,6 +68,16 @@ es_owns_relation(Oid relid, Oid role)
 	return object_ownercheck(RelationRelationId, relid, role);
 #else
 	return pg_class_ownercheck(relid, role);
+#endif
+}
+
+static inline bool
+es_may_use_schema(Oid nspid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, nspid, role, ACL_USAGE) == ACLCHECK_OK;
+#else
+	return pg_namespace_aclcheck(nspid, role, ACL_USAGE) == ACLCHECK_OK;
 #endif
 }
 

@@ -20,6 +20,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -243,6 +244,35 @@ store_argument(text *argument)
 	return store;
 }
 
+/* Refuse to change the rights on a store to anybody but its owner. */
+static void
+require_owner(const EsStore *store)
+{
+	if (!es_owns_relation(store->log, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
+							"must be owner of event store \"%s\"", NameStr(store->schema)),
+				 errhint("Ask the owner, or become a member of the owning role.")));
+}
+
+/* A role name from an argument, palloc'd; public is one too.  *oid is InvalidOid then. */
+static char *
+role_argument(text *argument, Oid *oid)
+{
+	char	   *role = text_to_cstring(argument);
+
+	*oid = InvalidOid;
+	if (strcmp(role, "public") == 0)
+		return role;
+	*oid = get_role_oid(role, true);
+	if (!OidIsValid(*oid))
+		ereport(ERROR,
+				(es_problem(ERRCODE_UNDEFINED_OBJECT, ES_MEMBERS(ES_TEXT("role", role)),
+							"role \"%s\" does not exist", role),
+				 errhint("Create it with CREATE ROLE.")));
+	return role;
+}
+
 /* 60 random bits, not 0. */
 static int64
 random_number(void)
@@ -367,14 +397,27 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 {
 	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
 	char	   *schema = pstrdup(NameStr(store->schema));
+	Oid			nspid = store->nspid;
 	char	   *access = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	Oid			roleid;
+	char	   *role = role_argument(PG_GETARG_TEXT_PP(1), &roleid);
 
 	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
 							"access \"%s\" is unknown", access),
 				 errhint("Use reader, writer or admin.")));
-	es_statement_grant(schema, text_to_cstring(PG_GETARG_TEXT_PP(1)), access);
+	require_owner(store);
+	es_statement_grant(schema, role, access);
+
+	/* GRANT on a schema that is not one's own only warns */
+	CommandCounterIncrement();
+	if (OidIsValid(roleid) && !es_may_use_schema(nspid, roleid))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE,
+							ES_MEMBERS(ES_TEXT("schema", schema), ES_TEXT("role", role)),
+							"role \"%s\" would have rights on the store but not on its schema \"%s\"", role, schema),
+				 errhint("The owner of the schema must grant USAGE on it first.")));
 	PG_RETURN_VOID();
 }
 
@@ -382,7 +425,10 @@ Datum
 event_store_revoke_store(PG_FUNCTION_ARGS)
 {
 	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+	Oid			roleid;
+	char	   *role = role_argument(PG_GETARG_TEXT_PP(1), &roleid);
 
-	es_statement_revoke(pstrdup(NameStr(store->schema)), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	require_owner(store);
+	es_statement_revoke(pstrdup(NameStr(store->schema)), role);
 	PG_RETURN_VOID();
 }

@@ -571,7 +571,7 @@ load(Oid nspid)
 	MemoryContext caller;
 	char	   *schema;
 
-	if (!OidIsValid(log))
+	if (!OidIsValid(log) || isAnyTempNamespace(nspid))
 		return NULL;
 	streams = get_relname_relid("event_streams", nspid);
 	mark = get_relname_relid("event_mark", nspid);

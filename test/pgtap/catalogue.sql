@@ -37,6 +37,7 @@ SELECT results_eq(
 	('event_store.append_event(text,text,jsonb,jsonb,event_store.expected_version,uuid,uuid,uuid,timestamp with time zone)', 'v', 'u', false, true),
 	('event_store.attach_found_stores()', 'v', 'u', true, false),
 	('event_store.attach_store(text)', 'v', 'u', true, true),
+	('event_store.check_schema()', 'v', 'u', true, false),
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.current_store()', 's', 's', true, true),
 	('event_store.delete_stream(text,event_store.expected_version)', 'v', 'u', true, true),
