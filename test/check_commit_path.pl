@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# What runs in the COMMIT callback must not fail: an error there is a PANIC of
+# What runs in the COMMIT callback must not fail (reliability 40): an error there is a PANIC of
 # the whole server. This follows the calls from every function that hooks into
 # the end of a transaction, as the compiler has left them in the object files,
 # and allows nothing of the server but what is on the list below.
