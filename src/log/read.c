@@ -32,6 +32,9 @@
 /* How often a reader that goes by the mark looks for a new one, in ms. */
 #define MARK_INTERVAL	50
 
+/* A hundred years in ms: for ever, and no overflow of a timestamp. */
+#define MAX_TIMEOUT		(INT64CONST(36525) * SECS_PER_DAY * 1000)
+
 /* Fields of the type recorded_event. */
 enum RecordedField
 {
@@ -196,8 +199,10 @@ read_in_order(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQue
 
 	if (query->backward)
 		count = read_range(result, store, log, query, 1, Min(query->after - 1, last), snapshot);
-	else
+	else if (query->after < last)
 		count = read_range(result, store, log, query, query->after + 1, last, snapshot);
+	else
+		count = 0;
 	UnregisterSnapshot(snapshot);
 	*passed = Max(query->after, last);
 	return count;
@@ -298,7 +303,7 @@ timeout_argument(FunctionCallInfo fcinfo, int argument)
 		((int64) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000);
 	if (timeout < 0)
 		bad_argument("timeout", timeout, "ms is negative", "Pass an interval of 0 or more.");
-	return timeout;
+	return Min(timeout, MAX_TIMEOUT);
 }
 
 PG_FUNCTION_INFO_V1(event_store_read_stream);

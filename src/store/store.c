@@ -423,8 +423,9 @@ load_stream_indexes(EsStore *store, Relation streams)
 			store->streams_by_id = RelationGetRelid(index);
 		else if (index_is(index, false, 1, STREAM_NAME, -1))
 			store->streams_by_name = RelationGetRelid(index);
-		else if (index_has_expression(index) || index_has_predicate(index) || !index->rd_index->indimmediate)
-			store->defect = pstrdup("table event_streams has an index with an expression, a predicate or deferred uniqueness");
+		else if (index_has_expression(index) || index_has_predicate(index) ||
+				 !index->rd_index->indimmediate || index->rd_rel->relam != BTREE_AM_OID)
+			store->defect = pstrdup("table event_streams has an index that is no b-tree, or has an expression, a predicate or deferred uniqueness");
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);
