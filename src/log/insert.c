@@ -141,14 +141,17 @@ insert_id(EsBatch *batch, int i, Relation index, IndexInfo *info, ItemPointer ti
 }
 
 static void
-insert_into_index(EsBatch *batch, Relation index, IndexInfo *info, TupleTableSlot *slot)
+insert_into_index(EsBatch *batch, Relation index, const EsLogIndex *which, TupleTableSlot *slot)
 {
+	IndexInfo  *info = which->info;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 	IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 
 	for (int k = 0; k < info->ii_NumIndexAttrs; k++)
 		values[k] = slot_getattr(slot, info->ii_IndexAttrNumbers[k], &nulls[k]);
+	if (which->not_null_only && nulls[0])
+		return;
 	index_insert(index, values, nulls, &slot->tts_tid, batch->log, check, false, info);
 }
 
@@ -236,7 +239,7 @@ insert_direct(EsBatch *batch)
 			table_multi_insert(batch->log, slots, n, command, 0, NULL);
 		for (int x = 0; x < store->nindexes; x++)
 			for (int i = 0; i < n && !store->indexes[x].given_ids_only; i++)
-				insert_into_index(batch, batch->indexes[x], store->indexes[x].info, slots[i]);
+				insert_into_index(batch, batch->indexes[x], &store->indexes[x], slots[i]);
 		MemoryContextSwitchTo(caller);
 		for (int i = 0; i < n; i++)
 		{

@@ -26,6 +26,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
@@ -346,6 +347,32 @@ predicate_is_given_ids(const EsStore *store, Relation index)
 		is_comparison(lsecond(expression->args), UUID_GREATER_OPERATOR, &high);
 }
 
+/* Is the predicate of an index that its first column is not null? */
+static bool
+predicate_is_not_null(Relation index)
+{
+	Datum		predicate;
+	bool		isnull;
+	NullTest   *test;
+
+	predicate = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indpred, &isnull);
+	test = stringToNode(TextDatumGetCString(predicate));
+	return IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL && !test->argisrow && IsA(test->arg, Var) &&
+		((Var *) test->arg)->varattno == index->rd_index->indkey.values[0];
+}
+
+/* Can a read go along it for the events with one value of a column, in the order of another, both ascending? */
+static bool
+index_leads(Relation index, int column, int then)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indisvalid && form->indnkeyatts == 2 &&
+		form->indkey.values[0] == column + 1 && form->indkey.values[1] == then + 1 &&
+		index->rd_indoption[0] == 0 && index->rd_indoption[1] == 0 &&
+		index->rd_indcollation[0] == (column == LOG_EVENT_TYPE ? C_COLLATION_OID : InvalidOid);
+}
+
 /* What an insert into a b-tree over columns needs to know of it. */
 static IndexInfo *
 make_index_info(const EsStore *store, Relation index)
@@ -369,7 +396,7 @@ make_index_info(const EsStore *store, Relation index)
 /*
  * Learn the indexes of event_log.  Leaves plain_insert set only if an append
  * can fill all of them by hand: b-trees over columns, without predicate but
- * for our own.
+ * for our own and "is not null".
  */
 static void
 load_log_indexes(EsStore *store, Relation log)
@@ -402,8 +429,18 @@ load_log_indexes(EsStore *store, Relation log)
 			target->given_ids_only = true;
 		}
 		else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
-				 index_has_expression(index) || index_has_predicate(index))
+				 index_has_expression(index) || (index_has_predicate(index) && !predicate_is_not_null(index)))
 			store->plain_insert = false;
+		else
+		{
+			target->not_null_only = index_has_predicate(index);
+			if (index_leads(index, LOG_CORRELATION_ID, LOG_POSITION))
+				store->log_by_correlation = target->oid;
+			else if (!target->not_null_only && index_leads(index, LOG_EVENT_TYPE, LOG_POSITION))
+				store->log_by_type = target->oid;
+			else if (!target->not_null_only && index_leads(index, LOG_CREATED_AT, LOG_POSITION))
+				store->log_by_time = target->oid;
+		}
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);

@@ -11,14 +11,14 @@ CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) i
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'event_store';
 
 SELECT results_eq(
-	$$SELECT type, count(*)::int FROM members WHERE type <> 'function' GROUP BY type ORDER BY type$$,
+	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
 	$$VALUES ('cast', 3), ('table', 1), ('type', 4), ('view', 1)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
 	'every object has a comment');
 SELECT is_empty(
-	$$SELECT identity FROM members WHERE type IN ('function', 'table', 'type', 'view') AND identity NOT LIKE 'event\_store.%'$$,
+	$$SELECT identity FROM members WHERE type IN ('function', 'procedure', 'table', 'type', 'view') AND identity NOT LIKE 'event\_store.%'$$,
 	'everything is in the schema event_store');
 
 -- volatility, parallel safety, strictness and whether PUBLIC may execute it: what is not written here may not be
@@ -31,6 +31,7 @@ SELECT results_eq(
 	$$SELECT oid::regprocedure::text, provolatile::text, proparallel::text, proisstrict, has_function_privilege('public', oid, 'execute')
 	FROM functions ORDER BY oid::regprocedure::text COLLATE "C"$$,
 	$$VALUES
+	('event_store.add_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.append(text,event_store.new_event[],event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,jsonb,event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,text,event_store.expected_version)', 'v', 'u', false, true),
@@ -43,6 +44,7 @@ SELECT results_eq(
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.current_store()', 's', 's', true, true),
 	('event_store.delete_stream(text,event_store.expected_version)', 'v', 'u', true, true),
+	('event_store.drop_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
 	('event_store.durable_mark()', 's', 'r', true, true),
 	('event_store.event(uuid)', 's', 'r', true, true),

@@ -65,6 +65,8 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.grant_store('sales', 'regress_es_nobody', 'reader')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.grant_store('sales', current_user, 'admin')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.revoke_store('sales', 'regress_es_writer')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$CALL event_store.add_index('type', false)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$CALL event_store.drop_index('type', false)$$, '42704', '42704', '42501', '42501', '42501', '42501', 'VE006'),
 	-- what says nothing of a store's content
 	($$SELECT event_store.current_store()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.store_number('sales'::regnamespace)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
