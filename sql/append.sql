@@ -184,5 +184,8 @@ INSERT INTO event_log SELECT * FROM event_log LIMIT 1;
 CREATE FUNCTION watched.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER swallow BEFORE INSERT ON watched.event_log FOR EACH ROW EXECUTE FUNCTION watched.swallow();
 SELECT * FROM event_store.append_event('order-1', 'D');
+DROP TRIGGER swallow ON watched.event_log;
+CREATE RULE swallow AS ON INSERT TO watched.event_log DO INSTEAD NOTHING;
+SELECT * FROM event_store.append_event('order-1', 'D');
 DROP SCHEMA watched CASCADE;
 DROP SCHEMA shop CASCADE;

@@ -283,6 +283,7 @@ insert_sql(EsBatch *batch)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *id_index = get_rel_name(batch->store->log_by_event_id);
+	volatile bool inserted;
 
 	SPI_connect();
 	for (int i = 0; i < batch->count; i++)
@@ -303,8 +304,10 @@ insert_sql(EsBatch *batch)
 			int			result = SPI_execute_plan(es_statement_plan(batch->store, ES_STMT_INSERT),
 												  values, spi_nulls, false, 0);
 
-			if (result != SPI_OK_INSERT)
+			if (result < 0)
 				elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+			/* a rule may have made another command of it */
+			inserted = result == SPI_OK_INSERT && SPI_processed == 1;
 		}
 		PG_CATCH();
 		{
@@ -319,7 +322,7 @@ insert_sql(EsBatch *batch)
 		}
 		PG_END_TRY();
 		es_guard_close();
-		if (SPI_processed != 1)
+		if (!inserted)
 			ereport(ERROR,
 					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
 								ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)),

@@ -12,7 +12,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 3), ('table', 1), ('type', 4), ('view', 1)$$,
+	$$VALUES ('cast', 3), ('table', 3), ('type', 4), ('view', 2)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -40,6 +40,7 @@ SELECT results_eq(
 	('event_store.append_many(text)', 'v', 'u', false, true),
 	('event_store.attach_found_stores()', 'v', 'u', true, false),
 	('event_store.attach_store(text)', 'v', 'u', true, true),
+	('event_store.built_in_problem_types()', 's', 's', true, true),
 	('event_store.check_schema()', 'v', 'u', true, false),
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.current_store()', 's', 's', true, true),
@@ -60,15 +61,26 @@ SELECT results_eq(
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
+	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
-	('event_store.problem_types()', 's', 's', true, true),
+	('event_store.problem(text,double precision,text,text,text,jsonb)', 's', 's', false, true),
+	('event_store.problem_from_error(text,text,text,text,text,text,text,text,text)', 's', 'u', false, true),
+	('event_store.problem_headers(jsonb,text)', 's', 's', true, true),
+	('event_store.problem_log()', 'v', 'r', true, false),
+	('event_store.problem_pgrst(jsonb,text)', 'v', 'r', true, true),
+	('event_store.raise_problem(jsonb,text)', 'v', 'r', false, true),
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
 	('event_store.read_category(text,bigint,bigint,text[],text)', 'v', 'u', false, true),
 	('event_store.read_stream(text,bigint,bigint,text)', 's', 'r', false, true),
+	('event_store.register_problem_type(text,text,integer,text,interval,text,jsonb)', 'v', 'u', false, false),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
+	('event_store.set_problem_title(text,text,text)', 'v', 'u', false, false),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
-	('event_store.stream_version(text)', 's', 'r', true, true)$$,
+	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.try(text)', 'v', 'u', false, true),
+	('event_store.try(text,"any")', 'v', 'u', false, true),
+	('event_store.unregister_problem_type(text)', 'v', 'u', true, false)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -78,9 +90,9 @@ SELECT results_eq(
 	$$VALUES ('event_store.expected_version_recv(internal)')$$,
 	'none takes type internal but the input function that must');
 SELECT results_eq(
-	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner)$$,
-	$$VALUES ('event_store.in_flight', 'pg_monitor')$$,
-	'only in_flight is granted to a role');
+	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
+	$$VALUES ('event_store.in_flight', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor')$$,
+	'only these are granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
 	'no function has the rights of the default');
@@ -88,8 +100,9 @@ SELECT results_eq(
 	$$SELECT m.identity, array_agg(grantee::regrole || ' ' || privilege_type ORDER BY 1)
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
-	$$VALUES ('event_store.store_registry', '{- SELECT}'::text[]), ('event_store.stores', '{- SELECT}')$$,
-	'everybody may look at the registry and the view, nobody may write');
+	$$VALUES ('event_store.problem_title', '{- SELECT}'::text[]), ('event_store.problem_type', '{- SELECT}'),
+	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
+	'everybody may look at tables and views, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
 	$$VALUES ('-', 'USAGE')$$,
@@ -97,8 +110,8 @@ SELECT results_eq(
 
 -- dump and upgrade
 SELECT results_eq(
-	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store'$$,
-	$$VALUES ('event_store.store_registry', '')$$,
+	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
+	$$VALUES ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
@@ -178,7 +191,7 @@ INSERT INTO hostile
 SELECT oid::regprocedure::text, format('CREATE FUNCTION %s(%s) RETURNS %s LANGUAGE sql AS $f$SELECT NULL::%3$s$f$',
 	oid::regproc, (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(proargtypes::oid[]) WITH ORDINALITY u(t, n)), 'text')
 FROM functions
-WHERE NOT EXISTS (SELECT FROM unnest(proargtypes::oid[]) t WHERE format_type(t, NULL) ~ 'event_store|internal|cstring');
+WHERE NOT EXISTS (SELECT FROM unnest(proargtypes::oid[]) t WHERE format_type(t, NULL) ~ 'event_store|internal|cstring|^"any"$');
 INSERT INTO hostile
 SELECT type || ' ' || identity, 'CREATE ' || CASE type WHEN 'type' THEN format('TYPE %s AS (x int)', identity) ELSE format('TABLE %s (x int)', identity) END
 FROM members WHERE type IN ('type', 'table', 'view');
