@@ -243,6 +243,7 @@ insert_sql(Batch *batch)
 		Datum		values[LOG_NCOLUMNS];
 		bool		nulls[LOG_NCOLUMNS];
 		char		spi_nulls[LOG_NCOLUMNS];
+		volatile int result;
 
 		CHECK_FOR_INTERRUPTS();
 		form_row(batch, i, values, nulls);
@@ -252,10 +253,9 @@ insert_sql(Batch *batch)
 		es_guard_let_insert(batch->store->log);
 		PG_TRY();
 		{
-			int			result = SPI_execute_plan(es_statement_plan(batch->store, ES_STMT_INSERT),
-												  values, spi_nulls, false, 0);
-
-			if (result != SPI_OK_INSERT)
+			result = SPI_execute_plan(es_statement_plan(batch->store, ES_STMT_INSERT),
+									  values, spi_nulls, false, 0);
+			if (result < 0)
 				elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 		}
 		PG_CATCH();
@@ -271,7 +271,7 @@ insert_sql(Batch *batch)
 		}
 		PG_END_TRY();
 		es_guard_close();
-		if (SPI_processed != 1)
+		if (result != SPI_OK_INSERT || SPI_processed != 1)
 			ereport(ERROR,
 					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
 								ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)), ES_INT("index", i)),
@@ -374,6 +374,36 @@ check_given_ids(const Batch *batch)
 }
 
 /*
+ * A partitioned table has no unique index on ids: look for each of the
+ * caller's, under a lock of its own.
+ */
+static void
+check_unique_ids(const Batch *batch)
+{
+	if (batch->store->plain)
+		return;
+	for (int i = 0; i < batch->count; i++)
+	{
+		Snapshot	snapshot;
+		EsScan		scan;
+		Datum	   *values;
+		bool	   *nulls;
+		bool		found;
+
+		if (batch->events[i].event_id == NULL)
+			continue;
+		es_event_id_lock(batch->store, batch->log, batch->events[i].event_id);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		es_scan_event_id(&scan, batch->store, batch->log, batch->events[i].event_id, snapshot);
+		found = es_scan_next(&scan, &values, &nulls);
+		es_scan_end(&scan);
+		UnregisterSnapshot(snapshot);
+		if (found)
+			duplicate_event(batch, i);
+	}
+}
+
+/*
  * Append events to a stream of the current store that must be at the expected
  * version.  All or nothing, like any statement.
  */
@@ -428,6 +458,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 		insert_direct(&batch);
 	else
 	{
+		check_unique_ids(&batch);
 		insert_sql(&batch);
 		check_written(&batch);
 	}

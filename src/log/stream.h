@@ -7,6 +7,7 @@
 
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "base/compat.h"
 #include "store/store.h"
@@ -25,6 +26,7 @@ typedef struct EsStream
 extern void es_stream_check_name(text *name);
 extern void es_name_check(text *name, const char *what, int index);
 extern void es_stream_lock(EsStore *store, Relation log, text *name);
+extern void es_event_id_lock(EsStore *store, Relation log, const pg_uuid_t *id);
 extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);
 extern int64 es_stream_find_latest(EsStore *store, text *name, int64 *guess);
 extern void es_stream_remember_version(EsStore *store, text *name, int64 version);
