@@ -188,4 +188,14 @@ DROP TRIGGER swallow ON watched.event_log;
 CREATE RULE swallow AS ON INSERT TO watched.event_log DO INSTEAD NOTHING;
 SELECT * FROM event_store.append_event('order-1', 'D');
 DROP SCHEMA watched CASCADE;
+
+-- an expected version of every type of integer, as literal, constant and parameter
+SET search_path = shop;
+SELECT first_version FROM event_store.append_event('typed', 'A', expected => 0::smallint);
+SELECT first_version FROM event_store.append_event('typed', 'A', expected => '1');
+PREPARE typed(smallint) AS SELECT first_version FROM event_store.append('typed', '{"type": "A", "data": 1}', $1);
+EXECUTE typed(2);
+SELECT first_version FROM event_store.append('typed', '{"type": "A", "data": 1}'::jsonb, event_store.stream_version('typed')::smallint);
+SELECT event_store.append_event('typed', 'A', expected => (-1)::smallint);
+SELECT event_store.append_event('typed', 'A', expected => 4::smallint + 1);
 DROP SCHEMA shop CASCADE;

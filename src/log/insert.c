@@ -25,6 +25,7 @@
 #include "base/errors.h"
 #include "log/batch.h"
 #include "log/scan.h"
+#include "log/stream.h"
 #include "store/event_id.h"
 #include "store/guard.h"
 #include "store/statement.h"
@@ -277,6 +278,36 @@ error_is_duplicate_in(const char *index)
 	return result;
 }
 
+/*
+ * A partitioned table has no unique index on ids: look for each of the
+ * caller's, under a lock of its own.
+ */
+static void
+check_unique_ids(EsBatch *batch)
+{
+	if (batch->store->plain)
+		return;
+	for (int i = 0; i < batch->count; i++)
+	{
+		Snapshot	snapshot;
+		EsScan		scan;
+		Datum	   *values;
+		bool	   *nulls;
+		bool		found;
+
+		if (batch->events[i].event_id == NULL)
+			continue;
+		es_event_id_lock(batch->store, batch->log, batch->events[i].event_id);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		es_scan_event_id(&scan, batch->store, batch->log, batch->events[i].event_id, snapshot);
+		found = es_scan_next(&scan, &values, &nulls);
+		es_scan_end(&scan);
+		UnregisterSnapshot(snapshot);
+		if (found)
+			duplicate_event(batch, i);
+	}
+}
+
 /* Write the rows with an INSERT statement each, as the caller. */
 static void
 insert_sql(EsBatch *batch)
@@ -381,6 +412,7 @@ es_batch_insert(EsBatch *batch)
 		insert_direct(batch);
 		return;
 	}
+	check_unique_ids(batch);
 	insert_sql(batch);
 	for (int p = 0; p < batch->nparts && batch->store->plain; p++)
 		if (batch->parts[p].count > 0)

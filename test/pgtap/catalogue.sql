@@ -12,7 +12,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 3), ('table', 3), ('type', 4), ('view', 2)$$,
+	$$VALUES ('cast', 4), ('table', 3), ('type', 4), ('view', 2)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -51,6 +51,7 @@ SELECT results_eq(
 	('event_store.event(uuid)', 's', 'r', true, true),
 	('event_store.expected_version(bigint)', 'i', 's', true, true),
 	('event_store.expected_version(integer)', 'i', 's', true, true),
+	('event_store.expected_version(smallint)', 'i', 's', true, true),
 	('event_store.expected_version(text)', 'i', 's', true, true),
 	('event_store.expected_version_in(cstring)', 'i', 's', true, true),
 	('event_store.expected_version_out(event_store.expected_version)', 'i', 's', true, true),
