@@ -113,7 +113,7 @@ es_setup() {
 	# what a surrounding make, psql or login says must not reach the builds and servers here
 	unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CDPATH
 	for name in ${!PG@}; do
-		[[ $name == PG_CONFIG || $name == PG_MAJOR ]] || unset "$name"
+		[[ $name == PG_CONFIG || $name == PG_MAJOR || $name == PGTAP ]] || unset "$name"
 	done
 	export LANG=C.UTF-8 LC_ALL=C.UTF-8
 	umask 022

@@ -394,7 +394,8 @@ INSERT INTO broken (commands, state) VALUES
 	('ALTER TABLE event_log ADD COLUMN more text GENERATED ALWAYS AS (lower(event_type)) STORED', '55000'),
 	('ALTER TABLE event_streams ADD COLUMN more text', '55000'),
 	('ALTER TABLE event_streams DROP COLUMN metadata', '55000'),
-	('ALTER TABLE event_streams ALTER COLUMN stream_name TYPE text COLLATE "und-x-icu"', '55000'),
+	('ALTER TABLE event_streams ALTER COLUMN stream_name TYPE text COLLATE "POSIX"', '55000'),
+	('ALTER TABLE event_log ALTER COLUMN event_type TYPE text COLLATE "POSIX"', '55000'),
 	('ALTER TABLE event_mark ADD COLUMN more text', 'VE006'),
 	('DROP TABLE event_mark', 'VE006'),
 	-- the session has looked at the row of event_mark before, so let it look again
