@@ -133,7 +133,7 @@ my %described = map { $_ => 1 }
 for my $function (
 	split /\n/, $node->safe_psql(
 		'postgres', q{
-		SELECT p.proname || '|' || pg_get_function_arguments(p.oid) || '|' || pg_get_function_result(p.oid)
+		SELECT p.proname || '|' || pg_get_function_arguments(p.oid) || '|' || coalesce(' RETURNS ' || pg_get_function_result(p.oid), '')
 		FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 		WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'event_store')
 			AND (has_function_privilege('public', p.oid, 'EXECUTE') OR has_function_privilege('pg_monitor', p.oid, 'EXECUTE'))
@@ -142,7 +142,8 @@ for my $function (
 {
 	my ($name, $arguments, $result) = split /\|/, $function;
 	$arguments =~ s/::[^,]+//g;
-	my $signature = "$name($arguments) RETURNS $result";
+	$arguments =~ s/\bIN //g;
+	my $signature = "$name($arguments)" . ($result // '');
 
 	ok($described{$signature}, "$name is described with its signature") or diag $signature;
 	like($all, qr/^### $name$/m, "$name has an entry");
