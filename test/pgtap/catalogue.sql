@@ -56,6 +56,7 @@ SELECT results_eq(
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
+	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.problem_types()', 's', 's', true, true),
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
@@ -64,7 +65,8 @@ SELECT results_eq(
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
-	('event_store.stream_version(text)', 's', 'r', true, true)$$,
+	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,

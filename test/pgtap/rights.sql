@@ -67,6 +67,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.current_store()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.store_number('sales'::regnamespace)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.problem_types()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.validate('true', '1'), event_store.is_valid('true', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT 1::event_store.expected_version, 'any'::text::event_store.expected_version, 2::bigint::event_store.expected_version$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT * FROM event_store.stores$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT * FROM event_store.store_registry$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
