@@ -68,6 +68,7 @@ FROM (VALUES
 	('{"anyOf": [{"minimum": 3}, {"minimum": 2}]}', '1'),
 	('{"oneOf": [{"multipleOf": 2}, {"minimum": 2}]}', '1'),
 	('{"oneOf": [{"maximum": 2}, {"minimum": 2}, true]}', '2'),
+	('{"allOf": [{"minimum": 2}, {"minimum": 2.5}, {"minimum": 2}]}', '1'),
 	('{"not": {"type": "number"}}', '1'),
 	('{"if": {"type": "number"}, "then": {"minimum": 2}, "else": {"minLength": 2}}', '1'),
 	('{"if": {"type": "number"}, "then": {"minimum": 2}, "else": {"minLength": 2}}', '"a"'),
@@ -163,6 +164,8 @@ SELECT (refusal(jsonb_build_object('allOf', jsonb_agg(true)))).* FROM generate_s
 SELECT jsonb_array_length(event_store.validate('{"items": {"type": "string"}}', jsonb_agg(i))) FROM generate_series(1, 1000000) i;
 SELECT jsonb_array_length(event_store.validate('{"additionalProperties": false}', jsonb_object_agg(repeat('x', 100000) || i, 1))) FROM generate_series(1, 20) i;
 SELECT event_store.is_valid('{"pattern": "^(a+)+$"}', to_jsonb(repeat('a', 100000) || 'b'));
+SELECT (refusal('{"pattern": "((a{1000}){1000}){1000}"}')).*;
+SELECT (refusal(jsonb_object_agg('patternProperties', p))).* FROM (SELECT jsonb_object_agg('a{1000}b{' || i || '}', true) AS p FROM generate_series(1, 1000) i) _;
 SELECT event_store.is_valid('{"uniqueItems": true}', jsonb_agg(i)) FROM generate_series(1, 200000) i;
 -- one that takes exponential time can be cancelled
 SET statement_timeout = '200ms';

@@ -47,7 +47,7 @@ get_schema(Jsonb *source)
 			return bring_forward(i);
 
 	schema = es_schema_compile(source, CurrentMemoryContext);
-	if (MemoryContextMemAllocated(schema->context, true) > MAX_KEPT_SIZE)
+	if (MemoryContextMemAllocated(schema->context, true) + schema->pattern_size > MAX_KEPT_SIZE)
 		return schema;
 	if (nkept == MAX_KEPT)
 		MemoryContextDelete(kept[--nkept]->context);

@@ -54,10 +54,16 @@ typedef struct Evaluated
 	bool	   *seen;
 } Evaluated;
 
+typedef struct Failure
+{
+	char	   *detail;
+	char	   *pointer;
+} Failure;
+
 typedef struct Check
 {
 	bool		collect;		/* go on after a failure */
-	JsonbParseState *failures;
+	Failure    *failures;
 	int			count;
 	Size		bytes;
 } Check;
@@ -91,21 +97,7 @@ append_place(StringInfo pointer, const Place *place)
 		appendStringInfo(pointer, "/%u", place->index);
 }
 
-static void
-push_member(Check *c, const char *name, char *text, int len)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, name);
-	value.val.string.len = strlen(name);
-	pushJsonbValue(&c->failures, WJB_KEY, &value);
-	value.val.string.val = text;
-	value.val.string.len = len;
-	pushJsonbValue(&c->failures, WJB_VALUE, &value);
-}
-
-/* Collect a failure; returns false. */
+/* Collect a failure, once if several ways through the schema lead to it; returns false. */
 static pg_attribute_printf(3, 4) bool
 fail(Check *c, const Place *place, const char *fmt,...)
 {
@@ -131,12 +123,14 @@ fail(Check *c, const Place *place, const char *fmt,...)
 			break;
 		enlargeStringInfo(&detail, needed);
 	}
-	pushJsonbValue(&c->failures, WJB_BEGIN_OBJECT, NULL);
-	push_member(c, "detail", detail.data, detail.len);
-	push_member(c, "pointer", pointer.data, pointer.len);
-	pushJsonbValue(&c->failures, WJB_END_OBJECT, NULL);
-
-	c->count++;
+	for (int i = 0; i < c->count; i++)
+		if (strcmp(c->failures[i].pointer, pointer.data) == 0 && strcmp(c->failures[i].detail, detail.data) == 0)
+		{
+			pfree(pointer.data);
+			pfree(detail.data);
+			return false;
+		}
+	c->failures[c->count++] = (Failure) {detail.data, pointer.data};
 	c->bytes += detail.len + pointer.len;
 	if (c->count >= MAX_FAILURES || c->bytes >= MAX_FAILURE_BYTES)
 		c->collect = false;
@@ -669,6 +663,36 @@ done:
 	return ok;
 }
 
+static void
+push_member(JsonbParseState **state, const char *name, char *text)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, name);
+	value.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &value);
+	value.val.string.val = text;
+	value.val.string.len = strlen(text);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static Jsonb *
+failures_as_json(const Check *c)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < c->count; i++)
+	{
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		push_member(&state, "detail", c->failures[i].detail);
+		push_member(&state, "pointer", c->failures[i].pointer);
+		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+}
+
 /*
  * Check a document.  failures NULL: is it valid?  Else all failures as a JSON
  * array, palloc'd, are put there, empty if it is.  Errors: 22023 if the schema
@@ -684,9 +708,9 @@ es_schema_check(const EsSchema *schema, Jsonb *document, Jsonb **failures)
 
 	es_json_root(document, &place.value);
 	if (failures != NULL)
-		pushJsonbValue(&c.failures, WJB_BEGIN_ARRAY, NULL);
+		c.failures = palloc(sizeof(Failure) * MAX_FAILURES);
 	valid = check_node(&c, schema->root, &place, NULL, NULL);
 	if (failures != NULL)
-		*failures = JsonbValueToJsonb(pushJsonbValue(&c.failures, WJB_END_ARRAY, NULL));
+		*failures = failures_as_json(&c);
 	return valid;
 }

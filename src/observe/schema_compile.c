@@ -293,10 +293,10 @@ compile_names(EsSchemaNode *node, const char *keyword, const JsonbValue *value)
 }
 
 static EsSchemaPattern *
-compile_pattern(EsSchemaNode *node, const char *keyword, EsSchemaName source)
+compile_pattern(EsSchema *schema, EsSchemaNode *node, const char *keyword, EsSchemaName source)
 {
 	const char *problem;
-	EsSchemaPattern *pattern = es_schema_pattern_compile(source, &problem);
+	EsSchemaPattern *pattern = es_schema_pattern_compile(source, &schema->pattern_size, &problem);
 
 	if (pattern == NULL)
 		es_schema_refuse(node, keyword, "is not a usable pattern: %s", problem);
@@ -328,7 +328,7 @@ compile_members(EsSchema *schema, EsSchemaNode *node, const Keyword *keyword, co
 		else
 			member->node = compile_node(schema, &element, node, keyword->name, member->name, -1);
 		if (keyword->offset == FIELD(pattern_properties))
-			member->pattern = compile_pattern(member->node, NULL, member->name);
+			member->pattern = compile_pattern(schema, member->node, NULL, member->name);
 	}
 	return result;
 }
@@ -463,7 +463,7 @@ compile_keyword(EsSchema *schema, EsSchemaNode *node, EsSchemaName name, const J
 				es_schema_refuse(node, keyword->name, "is not a string");
 			*(EsSchemaName *) field = string_name(value);
 			if (keyword->offset == FIELD(pattern_text))
-				node->pattern = compile_pattern(node, keyword->name, node->pattern_text);
+				node->pattern = compile_pattern(schema, node, keyword->name, node->pattern_text);
 			break;
 		case KEYWORD_VOCABULARY:
 			check_vocabulary(node, keyword->name, value);

@@ -177,6 +177,7 @@ typedef struct EsSchema
 	EsSchemaNode *last_node;
 	EsSchemaResource *resources;
 	int			count;
+	Size		pattern_size;	/* of the patterns, which are not all in the context */
 } EsSchema;
 
 static inline bool
@@ -221,7 +222,7 @@ extern EsSchemaNode *es_schema_dynamic_anchor(const EsSchemaResource *resource, 
 extern const char *es_schema_metaschema;
 
 /* schema_pattern.c */
-extern EsSchemaPattern *es_schema_pattern_compile(EsSchemaName source, const char **problem);
+extern EsSchemaPattern *es_schema_pattern_compile(EsSchemaName source, Size *size, const char **problem);
 extern bool es_schema_pattern_matches(EsSchemaPattern *pattern, const char *string, int len);
 
 /* schema_check.c */

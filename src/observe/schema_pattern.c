@@ -30,6 +30,10 @@
 #define MAX_COUNT		255
 #define MAX_REPETITIONS	1000
 
+/* Each sign of a pattern, repetitions written out, takes the server up to some 500 bytes. */
+#define MAX_SIGNS		200000
+#define SIGN_SIZE		((Size) 500)
+
 struct EsSchemaPattern
 {
 	regex_t		regex;
@@ -40,6 +44,7 @@ typedef struct Translator
 {
 	const pg_wchar *in;			/* the next character; a zero ends the pattern */
 	StringInfoData out;
+	int64		signs;			/* with repetitions written out */
 	const char *problem;		/* set: it is refused */
 } Translator;
 
@@ -384,9 +389,9 @@ put_repetition(Translator *t, const char *atom, int count, bool exactly)
 		appendStringInfo(&t->out, "%s{%s%d}", atom, from, count % MAX_COUNT);
 }
 
-/* A quantifier after the atom that begins at start in out, if there is one. */
+/* A quantifier after the atom that begins at start in out and has so many signs, if there is one. */
 static void
-translate_quantifier(Translator *t, int start)
+translate_quantifier(Translator *t, int start, int64 signs)
 {
 	char	   *atom;
 	int			least,
@@ -419,6 +424,7 @@ translate_quantifier(Translator *t, int start)
 				return;
 			}
 			t->in++;
+			t->signs += signs * (Max(least, most) - 1);
 			if (most >= 0 && most < least)
 			{
 				refuse(t, "a range ends before it begins");
@@ -508,6 +514,7 @@ translate_term(Translator *t)
 {
 	pg_wchar	c = *t->in++;
 
+	t->signs++;
 	switch (c)
 	{
 		case '^':
@@ -570,6 +577,7 @@ translate_alternatives(Translator *t)
 	while (t->problem == NULL && *t->in != 0 && *t->in != ')')
 	{
 		int			start = t->out.len;
+		int64		signs = t->signs;
 
 		CHECK_FOR_INTERRUPTS();
 		if (*t->in == '|')
@@ -578,9 +586,11 @@ translate_alternatives(Translator *t)
 			t->in++;
 		}
 		else if (translate_term(t))
-			translate_quantifier(t, start);
+			translate_quantifier(t, start, t->signs - signs);
 		else if (t->problem == NULL && *t->in != 0 && *t->in < 0x80 && strchr("*+?{", (int) *t->in) != NULL)
 			refuse(t, "a quantifier follows nothing");
+		/* far from where numbers of 64 bits end, whatever the repetitions of this */
+		t->signs = Min(t->signs, MAX_SIGNS + 1);
 	}
 }
 
@@ -601,10 +611,11 @@ wide(const char *string, int len, int *count)
 
 /*
  * Compile a pattern into the current memory context, with which it goes.
- * NULL, and why, if it cannot be used.
+ * NULL, and why, if it cannot be used.  *size is what the patterns of the
+ * schema take, about, in bytes, and grows by this one.
  */
 EsSchemaPattern *
-es_schema_pattern_compile(EsSchemaName source, const char **problem)
+es_schema_pattern_compile(EsSchemaName source, Size *size, const char **problem)
 {
 	EsSchemaPattern *pattern = palloc0(sizeof(EsSchemaPattern));
 	Translator	t = {0};
@@ -622,6 +633,12 @@ es_schema_pattern_compile(EsSchemaName source, const char **problem)
 		*problem = t.problem;
 		return NULL;
 	}
+	*size += t.signs * SIGN_SIZE;
+	if (*size > MAX_SIGNS * SIGN_SIZE)
+		ereport(ERROR,
+				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED, ES_MEMBERS(ES_INT("limit", MAX_SIGNS)),
+							"the patterns of the schema have more than %d signs, repetitions written out", MAX_SIGNS),
+				 errhint("Repeat less in the patterns of the schema, or split the schema.")));
 	pfree(in);
 	in = wide(t.out.data, t.out.len, &count);
 
