@@ -19,6 +19,8 @@ if [[ ${1:-} == test ]]; then
 	command -v prove >/dev/null || missing+=(perl)
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	perl -MTAP::Parser::SourceHandler::pgTAP -e 1 2>/dev/null || missing+=(libtap-parser-sourcehandler-pgtap-perl)
+	# brings the test suite of JSON Schema
+	perl -e 'exit !grep { -d "$_/auto/share/dist/Test-JSON-Schema-Acceptance" } @INC' || missing+=(libtest-json-schema-acceptance-perl)
 fi
 
 if ((${#missing[@]} + ${#server[@]} > 0)); then

@@ -63,6 +63,7 @@ SELECT results_eq(
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
+	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.position_at(timestamp with time zone)', 'v', 'u', true, true),
@@ -87,7 +88,8 @@ SELECT results_eq(
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
 	('event_store.try(text)', 'v', 'u', false, true),
 	('event_store.try(text,"any")', 'v', 'u', false, true),
-	('event_store.unregister_problem_type(text)', 'v', 'u', true, false)$$,
+	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
+	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,

@@ -96,6 +96,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SET event_store.problem_debug = on$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SET event_store.problem_log_rate = 1$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SET event_store.problem_language = 'de'$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.validate('true', '1'), event_store.is_valid('true', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT 1::event_store.expected_version, 'any'::text::event_store.expected_version, 2::bigint::event_store.expected_version$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT * FROM event_store.stores$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT * FROM event_store.store_registry$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
