@@ -491,11 +491,9 @@ event_store_append_text(PG_FUNCTION_ARGS)
 	EsAppended	result;
 	EsEvent    *events;
 	int			count;
-	char	   *json;
 
 	check_append_arguments(fcinfo);
-	json = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	events = es_events_from_jsonb(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))), &count);
+	events = es_events_from_text(PG_GETARG_TEXT_PP(1), &count);
 	es_append(PG_GETARG_TEXT_PP(0), events, count, PG_GETARG_INT64(2), &result);
 	return result_datum(fcinfo, &result);
 }
