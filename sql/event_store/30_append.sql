@@ -113,6 +113,15 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
 IS 'appends one event to a stream that must be at the expected version';
 
+CREATE FUNCTION event_store.append_event(stream text, type text, data text, metadata text DEFAULT NULL,
+	expected event_store.expected_version DEFAULT 'any', event_id uuid DEFAULT NULL, correlation_id uuid DEFAULT NULL,
+	causation_id uuid DEFAULT NULL, created_at timestamptz DEFAULT NULL)
+RETURNS event_store.append_result
+AS 'MODULE_PATHNAME', 'event_store_append_event_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+IS 'the same with data and metadata as JSON text, so that untyped literals and parameters are parsed here';
+
 REVOKE ALL ON FUNCTION
 	event_store.expected_version_in(cstring),
 	event_store.expected_version_out(event_store.expected_version),
@@ -124,7 +133,8 @@ REVOKE ALL ON FUNCTION
 	event_store.append(text, jsonb, event_store.expected_version),
 	event_store.append(text, text, event_store.expected_version),
 	event_store.append(text, event_store.new_event[], event_store.expected_version),
-	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
+	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.expected_version_in(cstring),
@@ -137,5 +147,6 @@ GRANT EXECUTE ON FUNCTION
 	event_store.append(text, jsonb, event_store.expected_version),
 	event_store.append(text, text, event_store.expected_version),
 	event_store.append(text, event_store.new_event[], event_store.expected_version),
-	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
+	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz)
 TO PUBLIC;

@@ -653,12 +653,14 @@ write_value(const EsJsonNode *node, char *out, JEntry *entry)
 Jsonb *
 es_json_to_jsonb(const EsJsonNode *node)
 {
+	Size		room;
 	Jsonb	   *result;
 	char	   *out;
 
 	if (node->kind >= ES_JSON_ARRAY)
 	{
-		result = palloc(VARHDRSZ + node->val.container.room);
+		room = VARHDRSZ + node->val.container.room;
+		result = palloc(room);
 		out = write_container(node, (char *) &result->root);
 	}
 	else
@@ -666,10 +668,12 @@ es_json_to_jsonb(const EsJsonNode *node)
 		/* a scalar is stored as an array with a flag */
 		EsJsonNode	array[2] = {{.kind = ES_JSON_ARRAY, .size = 1}, *node};
 
-		result = palloc(VARHDRSZ + 2 * sizeof(uint32) + scalar_room(node));
+		room = VARHDRSZ + 2 * sizeof(uint32) + scalar_room(node);
+		result = palloc(room);
 		out = write_container(array, (char *) &result->root);
 		result->root.header |= JB_FSCALAR;
 	}
+	Assert(out - (char *) result <= room);
 	SET_VARSIZE(result, out - (char *) result);
 	return result;
 }
