@@ -122,6 +122,15 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
 IS 'appends one event to a stream that must be at the expected version';
 
+CREATE FUNCTION event_store.append_event(stream text, type text, data text, metadata text DEFAULT NULL,
+	expected event_store.expected_version DEFAULT 'any', event_id uuid DEFAULT NULL, correlation_id uuid DEFAULT NULL,
+	causation_id uuid DEFAULT NULL, created_at timestamptz DEFAULT NULL)
+RETURNS event_store.append_result
+AS 'MODULE_PATHNAME', 'event_store_append_event_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+IS 'the same with data and metadata as JSON text, so that untyped literals and parameters are parsed here';
+
 CREATE FUNCTION event_store.append_many(appends jsonb,
 	OUT index integer, OUT stream text, OUT first_version bigint, OUT last_version bigint,
 	OUT first_position bigint, OUT last_position bigint)
@@ -153,6 +162,7 @@ REVOKE ALL ON FUNCTION
 	event_store.append(text, text, event_store.expected_version),
 	event_store.append(text, event_store.new_event[], event_store.expected_version),
 	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
+	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz),
 	event_store.append_many(jsonb),
 	event_store.append_many(text)
 FROM PUBLIC;
@@ -169,6 +179,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.append(text, text, event_store.expected_version),
 	event_store.append(text, event_store.new_event[], event_store.expected_version),
 	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
+	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz),
 	event_store.append_many(jsonb),
 	event_store.append_many(text)
 TO PUBLIC;

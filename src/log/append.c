@@ -41,6 +41,7 @@
 #include "base/arguments.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "log/append.h"
 #include "log/batch.h"
 #include "log/event.h"
@@ -427,6 +428,7 @@ PG_FUNCTION_INFO_V1(event_store_append_jsonb);
 PG_FUNCTION_INFO_V1(event_store_append_text);
 PG_FUNCTION_INFO_V1(event_store_append_array);
 PG_FUNCTION_INFO_V1(event_store_append_event);
+PG_FUNCTION_INFO_V1(event_store_append_event_text);
 
 Datum
 event_store_append_jsonb(PG_FUNCTION_ARGS)
@@ -444,11 +446,9 @@ event_store_append_text(PG_FUNCTION_ARGS)
 {
 	EsEvent    *events;
 	int			count;
-	char	   *json;
 
 	check_append_arguments(fcinfo);
-	json = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	events = es_events_from_jsonb(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))), &count);
+	events = es_events_from_text(PG_GETARG_TEXT_PP(1), &count);
 	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
 }
 
@@ -463,27 +463,52 @@ event_store_append_array(PG_FUNCTION_ARGS)
 	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
 }
 
+/* append_event, with data and metadata as its caller has read them from arguments 2 and 3. */
+static Datum
+append_event(FunctionCallInfo fcinfo, EsEvent *event)
+{
+	event->type = PG_GETARG_TEXT_PP(1);
+	if (!PG_ARGISNULL(5))
+		event->event_id = PG_GETARG_UUID_P(5);
+	if (!PG_ARGISNULL(6))
+		event->correlation_id = PG_GETARG_UUID_P(6);
+	if (!PG_ARGISNULL(7))
+		event->causation_id = PG_GETARG_UUID_P(7);
+	event->has_created_at = !PG_ARGISNULL(8);
+	if (event->has_created_at)
+		event->created_at = PG_GETARG_TIMESTAMPTZ(8);
+	return append_to(fcinfo, event, 1, PG_GETARG_INT64(4));
+}
+
+static void
+check_append_event_arguments(FunctionCallInfo fcinfo)
+{
+	es_require_argument(fcinfo, 0, "stream");
+	es_require_argument(fcinfo, 1, "type");
+	es_require_argument(fcinfo, 2, "data");
+	es_require_argument(fcinfo, 4, "expected");
+}
+
 Datum
 event_store_append_event(PG_FUNCTION_ARGS)
 {
 	EsEvent		event = {0};
 
-	es_require_argument(fcinfo, 0, "stream");
-	es_require_argument(fcinfo, 1, "type");
-	es_require_argument(fcinfo, 2, "data");
-	es_require_argument(fcinfo, 4, "expected");
-	event.type = PG_GETARG_TEXT_PP(1);
+	check_append_event_arguments(fcinfo);
 	event.data = PG_GETARG_JSONB_P(2);
 	if (!PG_ARGISNULL(3))
 		event.metadata = PG_GETARG_JSONB_P(3);
-	if (!PG_ARGISNULL(5))
-		event.event_id = PG_GETARG_UUID_P(5);
-	if (!PG_ARGISNULL(6))
-		event.correlation_id = PG_GETARG_UUID_P(6);
-	if (!PG_ARGISNULL(7))
-		event.causation_id = PG_GETARG_UUID_P(7);
-	event.has_created_at = !PG_ARGISNULL(8);
-	if (event.has_created_at)
-		event.created_at = PG_GETARG_TIMESTAMPTZ(8);
-	return append_to(fcinfo, &event, 1, PG_GETARG_INT64(4));
+	return append_event(fcinfo, &event);
+}
+
+Datum
+event_store_append_event_text(PG_FUNCTION_ARGS)
+{
+	EsEvent		event = {0};
+
+	check_append_event_arguments(fcinfo);
+	event.data = es_jsonb_in(PG_GETARG_TEXT_PP(2));
+	if (!PG_ARGISNULL(3))
+		event.metadata = es_jsonb_in(PG_GETARG_TEXT_PP(3));
+	return append_event(fcinfo, &event);
 }

@@ -21,6 +21,7 @@
 #include "utils/typcache.h"
 
 #include "base/errors.h"
+#include "base/json.h"
 #include "base/settings.h"
 #include "log/event.h"
 #include "log/stream.h"
@@ -80,14 +81,6 @@ text_member(const JsonbValue *value, int index, int member)
 	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 }
 
-static int
-hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' :
-		c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-		c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /*
  * Read a UUID in any of the forms that uuid_in takes: in braces or not, with a
  * hyphen after any group of four digits or not; false if it is none.
@@ -105,8 +98,8 @@ parse_uuid(const char *string, int length, pg_uuid_t *id)
 	}
 	for (int i = 0; i < UUID_LEN; i++)
 	{
-		int			high = end - c >= 2 ? hex_digit(c[0]) : -1;
-		int			low = end - c >= 2 ? hex_digit(c[1]) : -1;
+		int			high = end - c >= 2 ? es_hex_digit(c[0]) : -1;
+		int			low = end - c >= 2 ? es_hex_digit(c[1]) : -1;
 
 		if (high < 0 || low < 0)
 			return false;
@@ -166,6 +159,18 @@ time_member(const JsonbValue *value, int index)
 	return time;
 }
 
+/* Which member is it?  NMEMBERS: none. */
+static int
+find_member(const char *name, int length)
+{
+	int			member = 0;
+
+	while (member < NMEMBERS &&
+		   (length != strlen(member_names[member]) || memcmp(name, member_names[member], length) != 0))
+		member++;
+	return member;
+}
+
 /*
  * Read one event from a JSON object.  Walks its members once; an unknown one
  * is an error, since it is most likely a misspelt known one.
@@ -182,12 +187,8 @@ event_from_object(JsonbContainer *object, int index, EsEvent *event)
 	Assert(token == WJB_BEGIN_OBJECT);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_KEY)
 	{
-		int			member = 0;
+		int			member = find_member(value.val.string.val, value.val.string.len);
 
-		while (member < NMEMBERS &&
-			   (value.val.string.len != strlen(member_names[member]) ||
-				memcmp(value.val.string.val, member_names[member], value.val.string.len) != 0))
-			member++;
 		if (member == NMEMBERS)
 			bad_member(index, pnstrdup(value.val.string.val, value.val.string.len), "is not a known member");
 
@@ -263,6 +264,120 @@ es_events_from_jsonb(Jsonb *events, int *count)
 		n++;
 	}
 	*count = n;
+	return result;
+}
+
+/* A UUID or null.  False: neither. */
+static bool
+uuid_from_node(const EsJsonNode *node, pg_uuid_t **id)
+{
+	*id = NULL;
+	if (node->kind == ES_JSON_NULL)
+		return true;
+	if (node->kind != ES_JSON_STRING)
+		return false;
+	*id = palloc(sizeof(pg_uuid_t));
+	return parse_uuid(node->val.text, node->size, *id);
+}
+
+/*
+ * An event of parsed text.  False if anything about it is wrong or unusual.
+ * The time comes last, since its error is raised here.
+ */
+static bool
+event_from_node(const EsJsonNode *object, int index, EsEvent *event)
+{
+	const EsJsonNode *key = object + 1;
+	const EsJsonNode *created_at = NULL;
+
+	if (object->kind != ES_JSON_OBJECT)
+		return false;
+	for (uint32 i = 0; i < object->size; i++)
+	{
+		const EsJsonNode *value = key + 1;
+
+		switch (find_member(key->val.text, key->size))
+		{
+			case MEMBER_TYPE:
+				if (value->kind != ES_JSON_STRING)
+					return false;
+				event->type = cstring_to_text_with_len(value->val.text, value->size);
+				break;
+			case MEMBER_DATA:
+				event->data = value->kind != ES_JSON_NULL ? es_json_to_jsonb(value) : NULL;
+				break;
+			case MEMBER_METADATA:
+				event->metadata = value->kind != ES_JSON_NULL ? es_json_to_jsonb(value) : NULL;
+				break;
+			case MEMBER_EVENT_ID:
+				if (!uuid_from_node(value, &event->event_id))
+					return false;
+				break;
+			case MEMBER_CORRELATION_ID:
+				if (!uuid_from_node(value, &event->correlation_id))
+					return false;
+				break;
+			case MEMBER_CAUSATION_ID:
+				if (!uuid_from_node(value, &event->causation_id))
+					return false;
+				break;
+			case MEMBER_CREATED_AT:
+				created_at = value;
+				break;
+			default:
+				return false;
+		}
+		key = es_json_next(value);
+	}
+
+	event->has_created_at = created_at != NULL && created_at->kind != ES_JSON_NULL;
+	if (event->has_created_at)
+	{
+		JsonbValue	value = {.type = jbvString};
+
+		if (created_at->kind != ES_JSON_STRING)
+			return false;
+		value.val.string.val = unconstify(char *, created_at->val.text);
+		value.val.string.len = created_at->size;
+		event->created_at = time_member(&value, index);
+	}
+	return true;
+}
+
+/* The events of parsed text, NULL if anything about them is wrong or unusual. */
+static EsEvent *
+events_from_nodes(const EsJsonNode *root, int *count)
+{
+	const EsJsonNode *node = root->kind == ES_JSON_ARRAY ? root + 1 : root;
+	uint32		n = root->kind == ES_JSON_ARRAY ? root->size : 1;
+	EsEvent    *result;
+
+	if (n == 0 || n > es_max_batch_events)
+		return NULL;
+	result = palloc0(mul_size(sizeof(EsEvent), n));
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!event_from_node(node, i, &result[i]))
+			return NULL;
+		node = es_json_next(node);
+	}
+	*count = n;
+	return result;
+}
+
+/*
+ * The events of JSON text, as es_events_from_jsonb takes them of its jsonb.
+ * That is also what is done unless all is well here, so errors are the same.
+ */
+EsEvent *
+es_events_from_text(const text *json, int *count)
+{
+	EsJsonNode *nodes = es_json_parse(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	EsEvent    *result = nodes != NULL ? events_from_nodes(nodes, count) : NULL;
+
+	if (result == NULL)
+		result = es_events_from_jsonb(es_jsonb_in_server(json), count);
 	return result;
 }
 

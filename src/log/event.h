@@ -24,6 +24,7 @@ typedef struct EsEvent
 } EsEvent;
 
 extern EsEvent *es_events_from_jsonb(Jsonb *events, int *count);
+extern EsEvent *es_events_from_text(const text *json, int *count);
 extern EsEvent *es_events_from_array(ArrayType *events, int *count);
 extern void es_events_check_count(int64 count);
 extern void es_events_check(EsEvent *events, int count);

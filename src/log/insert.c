@@ -209,7 +209,8 @@ static void
 insert_direct(EsBatch *batch)
 {
 	EsStore    *store = batch->store;
-	TupleDesc	desc = RelationGetDescr(batch->log);
+	/* a copy is not counted: a resource owner that holds many references is slow */
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(batch->log));
 	int			nslots = Min(batch->count, CHUNK);
 	TupleTableSlot **slots = palloc(nslots * sizeof(TupleTableSlot *));
 	GivenId    *ids = NULL;
@@ -260,6 +261,7 @@ insert_direct(EsBatch *batch)
 
 	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
+	FreeTupleDesc(desc);
 	MemoryContextDelete(rows);
 }
 

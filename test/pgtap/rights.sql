@@ -36,6 +36,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.append_event('order-1', 'A')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_many('[{"stream": "order-1", "events": {"type": "A", "data": 1}}, {"stream": "order-2", "expected": 0}]')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_many('[{"stream": "order-1", "expected": 7}]'::jsonb)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append_event('order-1', 'A', '1')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	-- the answer to one who may not append tells nothing of the stream
 	($$SELECT event_store.append_event('order-1', 'A', expected => 7)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_event('order-2', 'A', event_id => '00000000-0000-4000-8000-000000000001')$$, 'VE005', 'VE005', 'VE005', 'VE005', '42501', '42501', 'VE006'),
