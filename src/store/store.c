@@ -33,7 +33,6 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
-#include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -51,6 +50,7 @@
 #include "base/extension.h"
 #include "base/xact.h"
 #include "store/event_id.h"
+#include "store/guard.h"
 #include "store/store.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
@@ -440,9 +440,7 @@ has_foreign_trigger(Relation rel)
 
 	if (triggers == NULL)
 		return false;
-	guard = LookupFuncName(list_make2(makeString(pstrdup(ES_SCHEMA)),
-									  makeString(pstrdup("guard_store_table"))),
-						   0, NULL, true);
+	guard = es_guard_function();
 	for (int i = 0; i < triggers->numtriggers; i++)
 		if (triggers->triggers[i].tgfoid != guard &&
 			triggers->triggers[i].tgenabled != TRIGGER_DISABLED)

@@ -28,8 +28,8 @@ for major in $majors; do
 	tree=/srv/event_store-$major
 	root_copy "$tree"
 	status=0
-	root_run "$tree" env ${SUITES:+SUITES="$SUITES"} ${REGRESS:+REGRESS="$REGRESS"} ${ISOLATION:+ISOLATION="$ISOLATION"} \
-		${TAP:+TAP="$TAP"} ${PGTAP:+PGTAP="$PGTAP"} PG_MAJOR="$major" make -s test >"$log/$major.out" 2>&1 || status=$?
+	root_run "$tree" make -s test PG_MAJOR="$major" ${SUITES:+SUITES="$SUITES"} ${REGRESS:+REGRESS="$REGRESS"} \
+		${ISOLATION:+ISOLATION="$ISOLATION"} ${TAP:+TAP="$TAP"} ${PGTAP:+PGTAP="$PGTAP"} >"$log/$major.out" 2>&1 || status=$?
 	sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log/$major.out" | tail -n 1)
 	[[ -n $sum ]] || sum="0 passed, 1 failed"
 	if ((status != 0)); then

@@ -67,7 +67,8 @@ SELECT results_eq(
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
-	('event_store.stream_version(text)', 's', 'r', true, true)$$,
+	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.verify_store(text)', 'v', 'u', false, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
