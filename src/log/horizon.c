@@ -451,6 +451,25 @@ es_position_end(EsStore *store)
 }
 
 /*
+ * Refuse to read after a position that was never handed out: the reader's
+ * checkpoint is of another store, or of a server that has since been set back.
+ */
+void
+es_position_check(EsStore *store, int64 after)
+{
+	int64		end = es_position_end(store);
+
+	if (after >= end)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema)),
+									   ES_INT("after_position", after), ES_INT("last_position", end - 1)),
+							"position %lld lies ahead of event store \"%s\", whose last position is %lld",
+							(long long) after, NameStr(store->schema), (long long) (end - 1)),
+				 errhint("The checkpoint is of another store, or the server was restored to an earlier state; read from a position that exists.")));
+}
+
+/*
  * The horizon of a slot that es_slot_next_in_use has found; 0 if it is not yet
  * known or the slot now belongs to another store.
  */

@@ -147,25 +147,6 @@ read_range(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQuery 
 }
 
 /*
- * Refuse to read after a position that was never handed out: the reader's
- * checkpoint is of another store, or of a server that has since been set back.
- */
-static void
-check_not_ahead(EsStore *store, int64 after)
-{
-	int64		end = es_position_end(store);
-
-	if (after >= end)
-		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
-							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema)),
-									   ES_INT("after_position", after), ES_INT("last_position", end - 1)),
-							"position %lld lies ahead of event store \"%s\", whose last position is %lld",
-							(long long) after, NameStr(store->schema), (long long) (end - 1)),
-				 errhint("The checkpoint is of another store, or the server was restored to an earlier state; read from a position that exists.")));
-}
-
-/*
  * Put the events in order that the query asks for and that are final now;
  * returns their number.  *passed is set to the highest position that a forward
  * reader who got less than max_count has passed for good.
@@ -191,7 +172,7 @@ read_in_order(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQue
 		last = es_horizon(store, &released) - 1;
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
 		if (!query->backward && query->after > last)
-			check_not_ahead(store, query->after);
+			es_position_check(store, query->after);
 	}
 
 	/* What is read here leaves the server, so a crash must not undo it. */

@@ -64,10 +64,11 @@ static const char create_tables[] =
 "	store_number pg_catalog.int8 NOT NULL,"
 "	position pg_catalog.int8 NOT NULL,"
 "	layout pg_catalog.int4 NOT NULL,"
-"	changed_at pg_catalog.timestamptz NOT NULL)"
+"	changed_at pg_catalog.timestamptz NOT NULL,"
+"	epochs pg_catalog.int8[] NOT NULL)"
 "	WITH (fillfactor = 10);"
 "ALTER TABLE $S.event_mark REPLICA IDENTITY FULL;"
-"INSERT INTO $S.event_mark VALUES ($N, 0, $V, pg_catalog.now());"
+"INSERT INTO $S.event_mark VALUES ($N, 0, $V, pg_catalog.now(), '{}');"
 "CREATE SEQUENCE $S.event_position AS pg_catalog.int8 INCREMENT BY $B"
 "	MINVALUE 1 MAXVALUE 4611686018427387903 START WITH 1 CACHE 1 NO CYCLE"
 "	OWNED BY $S.event_log.position;";

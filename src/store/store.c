@@ -96,6 +96,7 @@ static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
 	[MARK_POSITION] = {"position", INT8OID},
 	[MARK_LAYOUT] = {"layout", INT4OID},
 	[MARK_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
+	[MARK_EPOCHS] = {"epochs", INT8ARRAYOID},
 };
 
 typedef struct CacheEntry
@@ -254,7 +255,7 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 		{
 			heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 			found = !nulls[MARK_STORE_NUMBER] && !nulls[MARK_LAYOUT];
-			/* all columns are passed by value, so the row may go */
+			/* the columns that a store is known by are passed by value, so the row may go */
 		}
 		systable_endscan(scan);
 		*has_index = RelationGetIndexList(rel) != NIL;

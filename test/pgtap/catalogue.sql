@@ -68,6 +68,8 @@ SELECT results_eq(
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
 	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.token(bigint)', 'v', 'u', true, true),
+	('event_store.token_position(text)', 'v', 'u', true, true),
 	('event_store.verify_store(text)', 'v', 'u', false, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(

@@ -69,7 +69,7 @@ CREATE TABLE hostile.event_streams (LIKE shop.event_streams INCLUDING ALL);
 CREATE TABLE hostile.event_mark (LIKE shop.event_mark INCLUDING ALL);
 CREATE TABLE hostile.store_registry (LIKE event_store.store_registry INCLUDING ALL);
 CREATE SEQUENCE hostile.event_position INCREMENT 128;
-INSERT INTO hostile.event_mark VALUES (4711, 0, 1, pg_catalog.now());
+INSERT INTO hostile.event_mark VALUES (4711, 0, 1, pg_catalog.now(), '{}');
 INSERT INTO hostile.store_registry VALUES (4711, true, pg_catalog.now());
 CREATE VIEW hostile.pg_class AS SELECT 0::pg_catalog.oid AS oid, 'event_log'::pg_catalog.name AS relname;
 CREATE VIEW hostile.pg_extension AS SELECT 'event_store'::pg_catalog.name AS extname;
