@@ -1,7 +1,7 @@
 # event_store, built with PGXS:
 #	make, make install, make installcheck    with the server that PG_CONFIG names
 # and without touching anything outside this directory (see test/lib.sh; PG_CONFIG or PG_MAJOR choose the server):
-#	make demo, make test, make bench, make soak
+#	make demo, make test, make bench, make soak, make matrix
 
 EXTENSION = event_store
 MODULE_big = event_store
@@ -20,7 +20,7 @@ DATA_built = $(INSTALL_SQL)
 DATA = $(patsubst $(here)%,%,$(wildcard $(here)sql/event_store--*--*.sql))
 
 # Order matters: store makes what the later ones use.
-REGRESS = store append append_many read find stream index order problem hostile schema
+REGRESS = store append append_many read find stream index order problem hostile verify schema
 ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(here)test/isolation/specs/*.spec)))
 
 # installcheck makes its own server, for the library must be preloaded; whoever has one that does passes REGRESS_OPTS= and ISOLATION_OPTS
@@ -56,11 +56,8 @@ export SHARED ?= ../shared
 test:
 	@bash $(here)test/run.sh
 
-demo bench:
+demo bench soak matrix:
 	@bash $(here)test/$@/run.sh
-
-soak:
-	@bash $(here)test/soak/run.sh
 
 # for the scripts
 list-regress:
@@ -69,4 +66,4 @@ list-regress:
 list-isolation:
 	@echo $(ISOLATION)
 
-.PHONY: test demo bench soak list-regress list-isolation
+.PHONY: test demo bench soak matrix list-regress list-isolation

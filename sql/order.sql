@@ -44,3 +44,36 @@ SELECT * FROM event_store.in_flight();
 RESET ROLE;
 DROP SCHEMA shop CASCADE;
 DROP ROLE regress_es_nobody;
+
+-- tokens: a position that comes back is checked
+SELECT event_store.create_store('told');
+SET search_path = told, public;
+SELECT event_store.append('s-1', '[{"type": "A", "data": {}}, {"type": "B", "data": {}}]') IS NOT NULL AS appended;
+SELECT event_store.token(2) ~ '^2:1:\d+:\d+:\d+$' AS token, event_store.token_position(event_store.token(2)) AS position;
+SELECT position FROM event_store.read_all(event_store.token_position(event_store.token(1)));
+SELECT event_store.token_position(event_store.token(0)), event_store.token(NULL) IS NULL AS none, event_store.token_position(NULL) IS NULL AS none;
+-- no token of what is not final, or not there
+SELECT event_store.token(3);
+SELECT event_store.token(-1);
+BEGIN;
+SELECT first_position FROM event_store.append_event('s-1', 'C');
+SELECT event_store.token(3);
+ROLLBACK;
+-- no token at all, or not quite
+SELECT event_store.token_position('');
+SELECT event_store.token_position('2');
+SELECT event_store.token_position('2:1:1:1:1 ');
+SELECT event_store.token_position('+2:1:1:1:1');
+SELECT event_store.token_position('-2:1:1:1:1');
+SELECT event_store.token_position('99999999999999999999:1:1:1:1');
+SELECT event_store.token_position('2:4294967297:1:1:1');
+-- of another store, another server, ahead of this one
+SELECT event_store.create_store('other');
+SELECT set_config('told.token', event_store.token(2), false) IS NOT NULL AS kept;
+SET search_path = other, public;
+SELECT event_store.token_position(current_setting('told.token'));
+SET search_path = told, public;
+SELECT event_store.token_position('2:1:1:1:1');
+SELECT event_store.token_position(regexp_replace(event_store.token(2), '^2:1:', '2:2:'));
+SELECT event_store.token_position(regexp_replace(event_store.token(2), '^2', '999'));
+SELECT event_store.drop_store('told', 'told'), event_store.drop_store('other', 'other');

@@ -77,9 +77,9 @@ SELECT event_store.stream_version('order-1');
 CREATE SCHEMA lookalike
 	CREATE TABLE event_log (position bigint)
 	CREATE TABLE event_streams ()
-	CREATE TABLE event_mark (store_number bigint, position bigint, layout integer, changed_at timestamptz)
+	CREATE TABLE event_mark (store_number bigint, position bigint, layout integer, changed_at timestamptz, epochs bigint[])
 	CREATE SEQUENCE event_position;
-INSERT INTO lookalike.event_mark VALUES (4711, 0, 1, now());
+INSERT INTO lookalike.event_mark VALUES (4711, 0, 1, now(), '{}');
 CREATE FUNCTION lookalike.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER event_store_no_change AFTER INSERT ON lookalike.event_log FOR EACH ROW EXECUTE FUNCTION lookalike.f();
 DROP EXTENSION event_store;

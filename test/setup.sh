@@ -17,6 +17,7 @@ server=()
 if [[ ${1:-} == test ]]; then
 	[[ -f $(ask --sharedir)/extension/pgtap.control ]] || missing+=("postgresql-$ES_MAJOR-pgtap")
 	command -v prove >/dev/null || missing+=(perl)
+	command -v patch >/dev/null || missing+=(patch)
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	perl -MTAP::Parser::SourceHandler::pgTAP -e 1 2>/dev/null || missing+=(libtap-parser-sourcehandler-pgtap-perl)
 	# brings the test suite of JSON Schema

@@ -29,15 +29,33 @@ LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION event_store.in_flight()
 IS 'the transactions of this database that have appended and not ended yet: readers in order wait for them; pg_stat_activity tells more by pid';
 
+CREATE FUNCTION event_store.token(after_position bigint)
+RETURNS text
+AS 'MODULE_PATHNAME', 'event_store_token'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION event_store.token(bigint)
+IS 'the token of a position that was read: the position with the server and the history it was read from';
+
+CREATE FUNCTION event_store.token_position(token text)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'event_store_token_position'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION event_store.token_position(text)
+IS 'the position of a token, to read on after; an error if events up to it may have been lost since, as after a failover';
+
 REVOKE ALL ON FUNCTION
 	event_store.horizon(),
 	event_store.head(),
 	event_store.durable_mark(),
-	event_store.in_flight()
+	event_store.in_flight(),
+	event_store.token(bigint),
+	event_store.token_position(text)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.horizon(),
 	event_store.head(),
-	event_store.durable_mark()
+	event_store.durable_mark(),
+	event_store.token(bigint),
+	event_store.token_position(text)
 TO PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.in_flight() TO pg_monitor;

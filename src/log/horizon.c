@@ -73,9 +73,12 @@ refill_lock(EsStore *store, LOCKTAG *tag)
 	(void) LockAcquire(tag, ExclusiveLock, false, false);
 }
 
-/* What nextval would return, and the increment, as the sequence stands. */
-static int64
-sequence_next(EsStore *store, int64 *increment)
+/*
+ * What nextval would return, and the increment, as the sequence stands: all
+ * positions handed out so far are lower, unless the store was a logical copy.
+ */
+int64
+es_position_sequence(EsStore *store, int64 *increment)
 {
 	Relation	rel = relation_open(store->sequence, AccessShareLock);
 	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(store->sequence));
@@ -117,7 +120,7 @@ static void
 open_slot(EsStore *store)
 {
 	int64		increment;
-	int64		end = sequence_next(store, &increment);
+	int64		end = es_position_sequence(store, &increment);
 	int64		last = es_scan_last_position(store);
 	bool		same_timeline = es_slot_kept_here();
 	EsStoreSlot *slot = store->slot;
@@ -224,7 +227,7 @@ refill(EsStore *store, int count)
 			continue;
 		}
 
-		if (sequence_next(store, &increment) < end)
+		if (es_position_sequence(store, &increment) < end)
 			set_sequence(store, end);
 		block = nextval_internal(store->sequence, false);
 		flush_sequence(store);
@@ -445,6 +448,25 @@ es_position_end(EsStore *store)
 		SpinLockRelease(&store->slot->mutex);
 	} while (end == 0);
 	return end;
+}
+
+/*
+ * Refuse to read after a position that was never handed out: the reader's
+ * checkpoint is of another store, or of a server that has since been set back.
+ */
+void
+es_position_check(EsStore *store, int64 after)
+{
+	int64		end = es_position_end(store);
+
+	if (after >= end)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema)),
+									   ES_INT("after_position", after), ES_INT("last_position", end - 1)),
+							"position %lld lies ahead of event store \"%s\", whose last position is %lld",
+							(long long) after, NameStr(store->schema), (long long) (end - 1)),
+				 errhint("The checkpoint is of another store, or the server was restored to an earlier state; read from a position that exists.")));
 }
 
 /*

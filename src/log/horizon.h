@@ -13,6 +13,8 @@ extern bool es_position_held(EsStore *store);
 
 extern int64 es_horizon(EsStore *store, XLogRecPtr *released);
 extern int64 es_position_end(EsStore *store);
+extern void es_position_check(EsStore *store, int64 after);
+extern int64 es_position_sequence(EsStore *store, int64 *increment);
 
 /* for the worker that moves the durable marks */
 extern int	es_store_slot(EsStore *store);

@@ -129,25 +129,6 @@ read_range(EsStore *store, Relation log, const EsReadQuery *query,
 }
 
 /*
- * Refuse to read after a position that was never handed out: the reader's
- * checkpoint is of another store, or of a server that has since been set back.
- */
-static void
-check_not_ahead(EsStore *store, int64 after)
-{
-	int64		end = es_position_end(store);
-
-	if (after >= end)
-		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
-							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema)),
-									   ES_INT("after_position", after), ES_INT("last_position", end - 1)),
-							"position %lld lies ahead of event store \"%s\", whose last position is %lld",
-							(long long) after, NameStr(store->schema), (long long) (end - 1)),
-				 errhint("The checkpoint is of another store, or the server was restored to an earlier state; read from a position that exists.")));
-}
-
-/*
  * Learn what is final now.  The horizon is taken first and the snapshot second;
  * a reader that cannot do that goes by the durable mark.  What is read leaves
  * the server, so it is flushed here: a crash must not undo it.
@@ -191,7 +172,7 @@ es_final_range(const EsFinal *final, EsStore *store, const EsReadQuery *query, i
 		return;
 	}
 	if (!final->by_mark && query->after > final->last)
-		check_not_ahead(store, query->after);
+		es_position_check(store, query->after);
 	*low = query->after < final->last ? query->after + 1 : 1;
 	*high = query->after < final->last ? final->last : 0;
 }

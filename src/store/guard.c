@@ -10,16 +10,27 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "parser/parse_func.h"
 #include "replication/logicalworker.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/errors.h"
+#include "base/extension.h"
 #include "store/guard.h"
 
 static Oid	ticket = InvalidOid;	/* table that the next INSERT may write */
+
+/* The function of the guard triggers, InvalidOid if it is not there. */
+Oid
+es_guard_function(void)
+{
+	return LookupFuncName(list_make2(makeString(pstrdup(ES_SCHEMA)), makeString(pstrdup("guard_store_table"))),
+						  0, NULL, true);
+}
 
 /*
  * Let the next INSERT statement on the table through.  The caller must call
@@ -35,6 +46,44 @@ void
 es_guard_close(void)
 {
 	ticket = InvalidOid;
+}
+
+/*
+ * The name of a guard that the table has not got, or not in the form in which
+ * it guards; NULL if it has all of them.
+ */
+const char *
+es_guard_missing(Relation rel)
+{
+	static const struct
+	{
+		const char *name;
+		int16		type;
+		bool		always;		/* also under session_replication_role = replica */
+	}			guards[] = {
+		{"event_store_no_insert", TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_INSERT, false},
+		{"event_store_no_change", TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE, true},
+		{"event_store_no_truncate", TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE, true},
+	};
+	Oid			function = es_guard_function();
+
+	for (int g = 0; g < lengthof(guards); g++)
+	{
+		bool		found = false;
+
+		for (int i = 0; !found && rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		{
+			Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+			found = strcmp(trigger->tgname, guards[g].name) == 0 &&
+				trigger->tgfoid == function && trigger->tgtype == guards[g].type && trigger->tgqual == NULL &&
+				(trigger->tgenabled == TRIGGER_FIRES_ALWAYS ||
+				 (trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN && !guards[g].always));
+		}
+		if (!found)
+			return guards[g].name;
+	}
+	return NULL;
 }
 
 PG_FUNCTION_INFO_V1(event_store_guard_table);

@@ -5,7 +5,11 @@
 #ifndef ES_GUARD_H
 #define ES_GUARD_H
 
+#include "utils/rel.h"
+
+extern Oid	es_guard_function(void);
 extern void es_guard_let_insert(Oid relid);
 extern void es_guard_close(void);
+extern const char *es_guard_missing(Relation rel);
 
 #endif							/* ES_GUARD_H */

@@ -31,8 +31,8 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
+#include "store/manage.h"
 #include "store/statement.h"
-#include "store/store.h"
 
 /* Columns of store_registry. */
 enum RegistryColumn
@@ -229,10 +229,10 @@ schema_argument(text *argument)
 }
 
 /* The store of a named schema, or an error. */
-static EsStore *
-store_argument(text *argument)
+EsStore *
+es_store_named(text *schema_name)
 {
-	char	   *schema = text_to_cstring(argument);
+	char	   *schema = text_to_cstring(schema_name);
 	Oid			nspid = get_namespace_oid(schema, true);
 	EsStore    *store = OidIsValid(nspid) ? es_store_of_schema(nspid) : NULL;
 
@@ -371,7 +371,7 @@ event_store_attach_found_stores(PG_FUNCTION_ARGS)
 Datum
 event_store_drop_store(PG_FUNCTION_ARGS)
 {
-	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+	EsStore    *store = es_store_named(PG_GETARG_TEXT_PP(0));
 	char	   *schema = pstrdup(NameStr(store->schema));
 	char	   *confirm = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int64		number = store->number;
@@ -395,7 +395,7 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 Datum
 event_store_grant_store(PG_FUNCTION_ARGS)
 {
-	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+	EsStore    *store = es_store_named(PG_GETARG_TEXT_PP(0));
 	char	   *schema = pstrdup(NameStr(store->schema));
 	Oid			nspid = store->nspid;
 	char	   *access = text_to_cstring(PG_GETARG_TEXT_PP(2));
@@ -424,7 +424,7 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 Datum
 event_store_revoke_store(PG_FUNCTION_ARGS)
 {
-	EsStore    *store = store_argument(PG_GETARG_TEXT_PP(0));
+	EsStore    *store = es_store_named(PG_GETARG_TEXT_PP(0));
 	Oid			roleid;
 	char	   *role = role_argument(PG_GETARG_TEXT_PP(1), &roleid);
 

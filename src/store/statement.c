@@ -68,10 +68,11 @@ static const char create_tables[] =
 "	store_number pg_catalog.int8 NOT NULL,"
 "	position pg_catalog.int8 NOT NULL,"
 "	layout pg_catalog.int4 NOT NULL,"
-"	changed_at pg_catalog.timestamptz NOT NULL)"
+"	changed_at pg_catalog.timestamptz NOT NULL,"
+"	epochs pg_catalog.int8[] NOT NULL)"
 "	WITH (fillfactor = 10);"
 "ALTER TABLE $S.event_mark REPLICA IDENTITY FULL;"
-"INSERT INTO $S.event_mark VALUES ($N, 0, $V, pg_catalog.now());"
+"INSERT INTO $S.event_mark VALUES ($N, 0, $V, pg_catalog.now(), '{}');"
 "CREATE SEQUENCE $S.event_position AS pg_catalog.int8 INCREMENT BY $B"
 "	MINVALUE 1 MAXVALUE 4611686018427387903 START WITH 1 CACHE 1 NO CYCLE"
 "	OWNED BY $S.event_log.position;";
@@ -113,6 +114,10 @@ static const char revoke_all[] =
 #define LOG_COLUMNS \
 "position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata"
 
+#define VERIFY_TWICE(column, from) \
+"SELECT pg_catalog.count(*), pg_catalog.min(v) FROM (SELECT " column "::pg_catalog.text AS v FROM " from \
+" GROUP BY " column " HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1) twice"
+
 typedef struct StoreQuery
 {
 	const char *text;
@@ -145,6 +150,21 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 	[ES_STMT_READ_EVENT_ID] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
 	" WHERE event_id OPERATOR(pg_catalog.=) $1",
 		1, {UUIDOID}},
+
+	/* Each stream's own row and then its events; the last column: may its first events be gone? */
+	[ES_STMT_VERIFY_STREAMS] = {"SELECT stream_id, 0 AS kind, 0::pg_catalog.int8 AS version, NULL::pg_catalog.int8,"
+	" NULL::pg_catalog.uuid, stream_name, truncate_before IS NOT NULL OR max_age IS NOT NULL"
+	" OR max_count IS NOT NULL OR deleted_at IS NOT NULL FROM $S.event_streams"
+	" UNION ALL SELECT stream_id, 1, version, position, event_id, NULL, NULL FROM $S.event_log"
+	" ORDER BY stream_id USING OPERATOR(pg_catalog.<), kind USING OPERATOR(pg_catalog.<),"
+	" version USING OPERATOR(pg_catalog.<)"},
+
+	/* How many values are there more than once, and one of them */
+	[ES_STMT_VERIFY_POSITIONS] = {VERIFY_TWICE("position", "$S.event_log")},
+	[ES_STMT_VERIFY_EVENT_IDS] = {VERIFY_TWICE("event_id", "$S.event_log"
+		" WHERE event_id OPERATOR(pg_catalog.<) $1 OR event_id OPERATOR(pg_catalog.>) $2"),
+	2, {UUIDOID, UUIDOID}},
+	[ES_STMT_VERIFY_NAMES] = {VERIFY_TWICE("stream_name", "$S.event_streams")},
 };
 
 /*
@@ -366,7 +386,8 @@ es_statement_found_schemas(void)
  * The saved plan of a query on a store.  The caller is connected to SPI.  The
  * parameters of the insert are the columns of event_log; of a stream read the
  * stream's id, lowest and highest version; of a log read lowest and highest
- * position; of a read by id the id.
+ * position; of a read by id the id; of the look for event ids that are there
+ * twice the range of those made here.
  */
 SPIPlanPtr
 es_statement_plan(EsStore *store, EsStatement which)

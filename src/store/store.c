@@ -35,7 +35,6 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
-#include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -53,6 +52,7 @@
 #include "base/extension.h"
 #include "base/xact.h"
 #include "store/event_id.h"
+#include "store/guard.h"
 #include "store/store.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
@@ -98,6 +98,7 @@ static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
 	[MARK_POSITION] = {"position", INT8OID},
 	[MARK_LAYOUT] = {"layout", INT4OID},
 	[MARK_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
+	[MARK_EPOCHS] = {"epochs", INT8ARRAYOID},
 };
 
 typedef struct CacheEntry
@@ -263,7 +264,7 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 		{
 			heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 			found = !nulls[MARK_STORE_NUMBER] && !nulls[MARK_LAYOUT];
-			/* all columns are passed by value, so the row may go */
+			/* the columns that a store is known by are passed by value, so the row may go */
 		}
 		systable_endscan(scan);
 		*has_index = RelationGetIndexList(rel) != NIL;
@@ -496,9 +497,7 @@ has_foreign_trigger(Relation rel, int events)
 
 	if (triggers == NULL)
 		return false;
-	guard = LookupFuncName(list_make2(makeString(pstrdup(ES_SCHEMA)),
-									  makeString(pstrdup("guard_store_table"))),
-						   0, NULL, true);
+	guard = es_guard_function();
 	for (int i = 0; i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];

@@ -2,8 +2,9 @@
 -- its violations and an example.  Variables: the schema of the store, and the
 -- files that ESTest::Workload gathers from its writers and followers.
 --
--- Only plain SQL on the tables of the store is used, none of the functions
--- that are under test.  An event is known by its tag, which its writer put
+-- What must hold of any store is verify_store's part, here is what the ledgers
+-- and the followers add; of the functions under test it is the only one that
+-- is used.  An event is known by its tag, which its writer put
 -- into its data; events without one were appended beside the workload.
 
 \set QUIET on
@@ -63,10 +64,7 @@ FROM (
 	FROM stored WHERE tag IS NOT NULL
 	GROUP BY tag HAVING count(*) > 1) v
 UNION ALL
-SELECT 'event ids are unique', count(*), min(example)
-FROM (
-	SELECT format('%s is there %s times', event_id, count(*)) AS example
-	FROM stored GROUP BY event_id HAVING count(*) > 1) v
+SELECT * FROM event_store.verify_store(:'store')
 UNION ALL
 SELECT 'nothing is in the log that no writer sent', count(*), min(tag)
 FROM stored s
@@ -88,22 +86,6 @@ FROM (
 	FROM ledger l LEFT JOIN stored s USING (tag)
 	WHERE l.outcome = 'unknown'
 	GROUP BY l.txn HAVING count(s.tag) NOT IN (0, count(*))) v
-UNION ALL
-SELECT 'versions of a stream run from 1 without a gap', count(*), min(example)
-FROM (
-	SELECT format('%s has %s events, the last version is %s',
-		stream, count(*), max(version)) AS example
-	FROM stored GROUP BY stream
-	HAVING min(version) <> 1 OR max(version) <> count(*)
-		OR count(DISTINCT version) <> count(*)) v
-UNION ALL
-SELECT 'positions rise with the versions of a stream', count(*), min(example)
-FROM (
-	SELECT format('%s/%s is at %s, the version before it at %s',
-		stream, version, position, previous) AS example
-	FROM (SELECT *, lag(position) OVER (PARTITION BY stream ORDER BY version) AS previous
-		FROM stored) s
-	WHERE position <= previous) v
 UNION ALL
 SELECT 'what was acknowledged before a transaction began stands before it',
 	count(*), min(example)

@@ -60,7 +60,10 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.horizon()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.head()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.durable_mark()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.token(0)$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.token_position('0:1:1:1:1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.in_flight()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.verify_store('sales')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.create_store('mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),

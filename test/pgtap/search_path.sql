@@ -74,7 +74,7 @@ CREATE TABLE hostile.registered_problem_type (LIKE event_store.registered_proble
 CREATE TABLE hostile.problem_title (LIKE event_store.problem_title INCLUDING ALL);
 INSERT INTO hostile.registered_problem_type VALUES ('urn:x:y', 'XY666', 'Trap', 200);
 CREATE SEQUENCE hostile.event_position INCREMENT 128;
-INSERT INTO hostile.event_mark VALUES (4711, 0, 1, pg_catalog.now());
+INSERT INTO hostile.event_mark VALUES (4711, 0, 1, pg_catalog.now(), '{}');
 INSERT INTO hostile.store_registry VALUES (4711, true, pg_catalog.now());
 CREATE VIEW hostile.pg_class AS SELECT 0::pg_catalog.oid AS oid, 'event_log'::pg_catalog.name AS relname;
 CREATE VIEW hostile.pg_extension AS SELECT 'event_store'::pg_catalog.name AS extname;
