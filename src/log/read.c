@@ -25,6 +25,7 @@
 #include "base/errors.h"
 #include "log/horizon.h"
 #include "log/mark.h"
+#include "log/read.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "log/wake.h"
@@ -34,22 +35,6 @@
 
 /* A hundred years in ms: for ever, and no overflow of a timestamp. */
 #define MAX_TIMEOUT		(INT64CONST(36525) * SECS_PER_DAY * 1000)
-
-/* Fields of the type recorded_event. */
-enum RecordedField
-{
-	FIELD_POSITION,
-	FIELD_STREAM,
-	FIELD_VERSION,
-	FIELD_EVENT_ID,
-	FIELD_TYPE,
-	FIELD_DATA,
-	FIELD_METADATA,
-	FIELD_CORRELATION_ID,
-	FIELD_CAUSATION_ID,
-	FIELD_CREATED_AT,
-	NFIELDS
-};
 
 /* A list of names to filter by; NULL data: no filter. */
 typedef struct Names
@@ -80,26 +65,34 @@ name_matches(const Names *names, const char *data, int length)
 	return false;
 }
 
+/* The fields of a recorded_event from a row of event_log; values and nulls have room for RECORDED_NFIELDS. */
+void
+es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+{
+	values[RECORDED_POSITION] = row[LOG_POSITION];
+	values[RECORDED_STREAM] = PointerGetDatum(stream);
+	values[RECORDED_VERSION] = row[LOG_VERSION];
+	values[RECORDED_EVENT_ID] = row[LOG_EVENT_ID];
+	values[RECORDED_TYPE] = row[LOG_EVENT_TYPE];
+	values[RECORDED_DATA] = row[LOG_DATA];
+	values[RECORDED_METADATA] = row[LOG_METADATA];
+	values[RECORDED_CORRELATION_ID] = row[LOG_CORRELATION_ID];
+	values[RECORDED_CAUSATION_ID] = row[LOG_CAUSATION_ID];
+	values[RECORDED_CREATED_AT] = row[LOG_CREATED_AT];
+	memset(nulls, false, RECORDED_NFIELDS * sizeof(bool));
+	nulls[RECORDED_METADATA] = row_nulls[LOG_METADATA];
+	nulls[RECORDED_CORRELATION_ID] = row_nulls[LOG_CORRELATION_ID];
+	nulls[RECORDED_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
+}
+
 /* Give one row of event_log back as a recorded_event. */
 static void
 put_event(ReturnSetInfo *result, text *stream, const Datum *row, const bool *row_nulls)
 {
-	Datum		values[NFIELDS];
-	bool		nulls[NFIELDS] = {0};
+	Datum		values[RECORDED_NFIELDS];
+	bool		nulls[RECORDED_NFIELDS];
 
-	values[FIELD_POSITION] = row[LOG_POSITION];
-	values[FIELD_STREAM] = PointerGetDatum(stream);
-	values[FIELD_VERSION] = row[LOG_VERSION];
-	values[FIELD_EVENT_ID] = row[LOG_EVENT_ID];
-	values[FIELD_TYPE] = row[LOG_EVENT_TYPE];
-	values[FIELD_DATA] = row[LOG_DATA];
-	values[FIELD_METADATA] = row[LOG_METADATA];
-	values[FIELD_CORRELATION_ID] = row[LOG_CORRELATION_ID];
-	values[FIELD_CAUSATION_ID] = row[LOG_CAUSATION_ID];
-	values[FIELD_CREATED_AT] = row[LOG_CREATED_AT];
-	nulls[FIELD_METADATA] = row_nulls[LOG_METADATA];
-	nulls[FIELD_CORRELATION_ID] = row_nulls[LOG_CORRELATION_ID];
-	nulls[FIELD_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
+	es_recorded_event(stream, row, row_nulls, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

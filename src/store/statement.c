@@ -52,12 +52,13 @@ static const char create_tables[] =
 "CREATE UNIQUE INDEX event_log_event_id_key ON $S.event_log (event_id)"
 "	WHERE event_id OPERATOR(pg_catalog.<) '$L' OR event_id OPERATOR(pg_catalog.>) '$H';"
 "CREATE TABLE $S.event_snapshots ("
-"	source pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	stream_id pg_catalog.int8 NOT NULL,"
 "	version pg_catalog.int8 NOT NULL,"
-"	schema_version pg_catalog.int4 NOT NULL,"
-"	state pg_catalog.jsonb NOT NULL,"
+"	definition pg_catalog.int8 NOT NULL,"
 "	created_at pg_catalog.timestamptz NOT NULL,"
-"	CONSTRAINT event_snapshots_pkey PRIMARY KEY (source));"
+"	aggregate pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	state pg_catalog.jsonb NOT NULL,"
+"	CONSTRAINT event_snapshots_pkey PRIMARY KEY (stream_id, aggregate));"
 
 /* One row, moved often: room on the page keeps its updates HOT. */
 "CREATE TABLE $S.event_mark ("
@@ -141,6 +142,13 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 	[ES_STMT_READ_EVENT_ID] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
 	" WHERE event_id OPERATOR(pg_catalog.=) $1",
 		1, {UUIDOID}},
+	[ES_STMT_SAVE_SNAPSHOT] = {"INSERT INTO $S.event_snapshots AS s"
+	" (stream_id, version, definition, created_at, aggregate, state) VALUES ($1, $2, $3, $4, $5, $6)"
+	" ON CONFLICT (stream_id, aggregate) DO UPDATE SET version = excluded.version,"
+	" definition = excluded.definition, created_at = excluded.created_at, state = excluded.state"
+	" WHERE s.version OPERATOR(pg_catalog.<) excluded.version"
+	" OR s.definition OPERATOR(pg_catalog.<>) excluded.definition",
+		SNAPSHOT_NCOLUMNS, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, JSONBOID}},
 };
 
 /*
@@ -311,7 +319,7 @@ es_statement_found_schemas(void)
 
 /*
  * The saved plan of a query on a store.  The caller is connected to SPI.  The
- * parameters of the insert are the columns of event_log; of a stream read the
+ * parameters of the inserts are the columns of their tables; of a stream read the
  * stream's id, lowest and highest version; of a log read lowest and highest
  * position; of a read by id the id.
  */

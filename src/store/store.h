@@ -51,6 +51,18 @@ enum EsMarkColumn
 	MARK_NCOLUMNS
 };
 
+/* Columns of event_snapshots. */
+enum EsSnapshotColumn
+{
+	SNAPSHOT_STREAM_ID,
+	SNAPSHOT_VERSION,
+	SNAPSHOT_DEFINITION,
+	SNAPSHOT_CREATED_AT,
+	SNAPSHOT_AGGREGATE,
+	SNAPSHOT_STATE,
+	SNAPSHOT_NCOLUMNS
+};
+
 #define ES_LAYOUT			1	/* of the tables of a store */
 #define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
 
@@ -71,6 +83,7 @@ typedef enum EsStatement
 	ES_STMT_READ_LOG,
 	ES_STMT_READ_LOG_BACK,
 	ES_STMT_READ_EVENT_ID,
+	ES_STMT_SAVE_SNAPSHOT,
 	ES_STMT_COUNT
 } EsStatement;
 

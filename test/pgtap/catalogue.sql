@@ -12,7 +12,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type <> 'function' GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 3), ('table', 1), ('type', 4), ('view', 1)$$,
+	$$VALUES ('cast', 3), ('table', 3), ('type', 4), ('view', 1)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -31,6 +31,7 @@ SELECT results_eq(
 	$$SELECT oid::regprocedure::text, provolatile::text, proparallel::text, proisstrict, has_function_privilege('public', oid, 'execute')
 	FROM functions ORDER BY oid::regprocedure::text COLLATE "C"$$,
 	$$VALUES
+	('event_store.aggregates(text,text[])', 's', 'r', false, true),
 	('event_store.append(text,event_store.new_event[],event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,jsonb,event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,text,event_store.expected_version)', 'v', 'u', false, true),
@@ -61,10 +62,15 @@ SELECT results_eq(
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
 	('event_store.read_category(text,bigint,bigint,text[],text)', 'v', 'u', false, true),
 	('event_store.read_stream(text,bigint,bigint,text)', 's', 'r', false, true),
+	('event_store.register_aggregate(text,text,text,text,jsonb,text,integer,integer,boolean)', 'v', 'u', false, true),
+	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
+	('event_store.rehydrate_as(anyelement,text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
-	('event_store.stream_version(text)', 's', 'r', true, true)$$,
+	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
+	('event_store.unregister_aggregate(text)', 'v', 'u', true, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -84,8 +90,9 @@ SELECT results_eq(
 	$$SELECT m.identity, array_agg(grantee::regrole || ' ' || privilege_type ORDER BY 1)
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
-	$$VALUES ('event_store.store_registry', '{- SELECT}'::text[]), ('event_store.stores', '{- SELECT}')$$,
-	'everybody may look at the registry and the view, nobody may write');
+	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
+	('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
+	'everybody may look at the registries and the view, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
 	$$VALUES ('-', 'USAGE')$$,
@@ -94,7 +101,7 @@ SELECT results_eq(
 -- dump and upgrade
 SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store'$$,
-	$$VALUES ('event_store.store_registry', '')$$,
+	$$VALUES ('event_store.store_registry', ''), ('event_store.aggregate_registry', ''), ('event_store.aggregate_apply', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,

@@ -21,9 +21,11 @@ SELECT event_store.grant_store('sales', 'regress_es_reader', 'reader');
 GRANT USAGE ON SCHEMA sales TO regress_es_guest;
 RESET ROLE;
 SET LOCAL search_path = sales, public;
+CREATE FUNCTION pg_temp.count_events(state bigint, type text, data jsonb) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN state + 1;
 DO $$ BEGIN
 	PERFORM event_store.append_event('order-1', 'Placed', event_id => '00000000-0000-4000-8000-000000000001');
-	INSERT INTO sales.event_snapshots VALUES ('order-1', 1, 1, '{}', now());
+	PERFORM event_store.register_aggregate('order', 'pg_temp.count_events', '0');
+	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
 -- each command as each role; every one is undone
@@ -52,6 +54,14 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.head()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.durable_mark()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.in_flight()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- aggregates
+	($$SELECT event_store.rehydrate('order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.rehydrate_as(NULL::bigint, 'order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.aggregates('order', '{1}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.take_snapshot('order', '1')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.register_aggregate('mine', 'pg_temp.count_events', '0')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_aggregate('order', 'pg_temp.count_events', '0', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_aggregate('order')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.create_store('mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
@@ -97,7 +107,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$TRUNCATE sales.event_streams$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
 	-- event_snapshots are the writers' own
 	($$SELECT * FROM sales.event_snapshots$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
-	($$INSERT INTO sales.event_snapshots VALUES ('x', 1, 1, '{}', now())$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
+	($$INSERT INTO sales.event_snapshots VALUES (2, 1, 1, now(), 'x', '{}')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
 	($$UPDATE sales.event_snapshots SET version = 2$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
 	($$DELETE FROM sales.event_snapshots$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', '42501'),
 	($$TRUNCATE sales.event_snapshots$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
