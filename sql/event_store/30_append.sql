@@ -113,6 +113,24 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
 IS 'appends one event to a stream that must be at the expected version';
 
+CREATE FUNCTION event_store.append_many(appends jsonb,
+	OUT index integer, OUT stream text, OUT first_version bigint, OUT last_version bigint,
+	OUT first_position bigint, OUT last_position bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'event_store_append_many_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION event_store.append_many(jsonb)
+IS 'appends to several streams at once, each of which must be at its expected version; a stream without events is only checked';
+
+CREATE FUNCTION event_store.append_many(appends text,
+	OUT index integer, OUT stream text, OUT first_version bigint, OUT last_version bigint,
+	OUT first_position bigint, OUT last_position bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'event_store_append_many_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION event_store.append_many(text)
+IS 'the same as JSON text, so that untyped literals and parameters need no cast';
+
 REVOKE ALL ON FUNCTION
 	event_store.expected_version_in(cstring),
 	event_store.expected_version_out(event_store.expected_version),
@@ -124,7 +142,9 @@ REVOKE ALL ON FUNCTION
 	event_store.append(text, jsonb, event_store.expected_version),
 	event_store.append(text, text, event_store.expected_version),
 	event_store.append(text, event_store.new_event[], event_store.expected_version),
-	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
+	event_store.append_many(jsonb),
+	event_store.append_many(text)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.expected_version_in(cstring),
@@ -137,5 +157,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.append(text, jsonb, event_store.expected_version),
 	event_store.append(text, text, event_store.expected_version),
 	event_store.append(text, event_store.new_event[], event_store.expected_version),
-	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
+	event_store.append_many(jsonb),
+	event_store.append_many(text)
 TO PUBLIC;

@@ -75,6 +75,35 @@ find_type(int sqlstate)
 	return &unknown;
 }
 
+static void
+append_members(StringInfo document, const EsMember *members)
+{
+	for (const EsMember *m = members; m != NULL && m->name != NULL; m++)
+	{
+		appendStringInfoChar(document, ',');
+		escape_json(document, m->name);
+		appendStringInfoChar(document, ':');
+		if (m->json)
+			appendStringInfoString(document, m->text);
+		else if (m->text != NULL)
+			escape_json(document, m->text);
+		else
+			appendStringInfo(document, INT64_FORMAT, m->number);
+	}
+}
+
+/* The callback of an EsProblemContext; es_problem knows it by this function. */
+void
+es_problem_context(void *context)
+{
+	EsProblemContext *c = context;
+
+	if (c->line != NULL)
+		errcontext("%s", c->line);
+	else
+		errcontext("%s %lld", c->members->name, (long long) c->members->number);
+}
+
 /*
  * Set SQLSTATE, message and detail of the error being raised; for use among
  * the arguments of ereport.  members ends with a NULL name and may itself be
@@ -110,16 +139,10 @@ es_problem(int sqlstate, const EsMember *members, const char *fmt,...)
 	escape_json(&document, type->title);
 	appendStringInfo(&document, ",\"status\":%d,\"detail\":", type->status);
 	escape_json(&document, message.data);
-	for (const EsMember *m = members; m != NULL && m->name != NULL; m++)
-	{
-		appendStringInfoChar(&document, ',');
-		escape_json(&document, m->name);
-		appendStringInfoChar(&document, ':');
-		if (m->text != NULL)
-			escape_json(&document, m->text);
-		else
-			appendStringInfo(&document, INT64_FORMAT, m->number);
-	}
+	append_members(&document, members);
+	for (ErrorContextCallback *c = error_context_stack; c != NULL; c = c->previous)
+		if (c->callback == es_problem_context)
+			append_members(&document, ((EsProblemContext *) c->arg)->members);
 	appendStringInfoChar(&document, '}');
 
 	/* the message is one line, whatever a name in it holds; the document is exact */

@@ -20,11 +20,24 @@ typedef struct EsMember
 	const char *name;			/* NULL ends a list */
 	const char *text;			/* NULL: the member is the number */
 	int64		number;
+	bool		json;			/* text is JSON, to be taken as it is */
 } EsMember;
 
 #define ES_TEXT(n, t)	{.name = (n), .text = (t)}
 #define ES_INT(n, i)	{.name = (n), .number = (i)}
+#define ES_JSON(n, j)	{.name = (n), .text = (j), .json = true}
 #define ES_MEMBERS(...)	((const EsMember[]) {__VA_ARGS__, {.name = NULL}})
+
+/*
+ * What the error of an inner function cannot know.  While one of these is on
+ * error_context_stack, with es_problem_context as its callback, its members
+ * stand in the document of every problem, and its line in the CONTEXT.
+ */
+typedef struct EsProblemContext
+{
+	const EsMember *members;
+	const char *line;			/* NULL: name and number of the first member */
+} EsProblemContext;
 
 /* What the catalogue says of an SQLSTATE. */
 typedef struct EsProblemType
@@ -36,6 +49,7 @@ typedef struct EsProblemType
 } EsProblemType;
 
 extern int	es_problem(int sqlstate, const EsMember *members, const char *fmt,...) pg_attribute_printf(3, 4);
+extern void es_problem_context(void *context);
 extern const EsProblemType *es_problem_types(int *count);
 extern char *es_problem_type_uri(const EsProblemType *type);
 

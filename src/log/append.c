@@ -1,344 +1,91 @@
 /*
  * append.c
- *		Appending events to a stream.
+ *		Appending events to one or more streams.
  *
  * The order of steps, each of which relies on those before:
  *
  *	1. everything that can be checked without the store is checked;
  *	2. the store is resolved, event_log locked as by any INSERT, rights checked;
- *	3. the stream is locked until the transaction ends (log/stream);
- *	4. its version, the last entry of the primary key, is compared with the
- *	   expected one;
+ *	3. the streams are locked until the transaction ends (log/stream), several
+ *	   of them in the order of their keys;
+ *	4. the version of each, the last entry of the primary key, is compared with
+ *	   the expected one;
  *	5. positions are reserved (log/horizon), so they rise with the versions;
- *	6. the rows are written, past the executor if the table is as we made it,
- *	   with an INSERT statement if it has triggers, constraints or row-level
- *	   security that must have their say.
+ *	6. the rows are written (log/insert).
  *
- * The unique keys stay the last line of defence in both cases.
+ * The unique keys stay the last line of defence.
+ *
+ * Two calls, each in a transaction of its own, cannot deadlock: both lock
+ * their streams in one order, or the whole log before any stream, and whoever
+ * waits for another's event id, which is after that, enters its own ids in one
+ * order too.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
-#include "executor/spi.h"
-#include "executor/tuptable.h"
+#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
+#include "utils/varlena.h"
 
 #include "base/arguments.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "log/append.h"
+#include "log/batch.h"
 #include "log/event.h"
 #include "log/expected.h"
 #include "log/horizon.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "store/event_id.h"
-#include "store/guard.h"
-#include "store/statement.h"
 
-#define CHUNK	500				/* rows of one multi-insert */
+#define MAX_ERRORS	1000		/* streams not as expected that one error tells of */
 
-/* What the rows of an append have in common, and the place of the first. */
-typedef struct Batch
+/* The place of a stream in the order in which streams are locked. */
+typedef struct LockPlace
 {
-	EsStore    *store;
-	Relation	log;
-	Relation   *indexes;		/* as in store->indexes, of a plain table */
-	Relation	by_version;		/* one of them */
-	EsEvent    *events;
-	int			count;
-	int64		stream_id;
-	int64		version;
-	int64		position;
-	TimestampTz now;
-	pg_uuid_t	made_id;		/* room for the id of the row being formed */
-} Batch;
-
-static char *
-uuid_string(const pg_uuid_t *id)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
-}
-
-static void
-duplicate_event(const Batch *batch, int index)
-{
-	char	   *id = uuid_string(batch->events[index].event_id);
-
-	ereport(ERROR,
-			(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
-						ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", index)),
-						"event id %s is already in event store \"%s\"", id, NameStr(batch->store->schema)),
-			 errhint("If this is a retry, append with the expected version of the first try: then it is recognised.")));
-}
-
-/* The columns of row i.  What they point to is good until the next call. */
-static void
-form_row(Batch *batch, int i, Datum *values, bool *nulls)
-{
-	EsEvent    *event = &batch->events[i];
-
-	if (event->event_id == NULL)
-		es_event_id_make(batch->store, batch->position + i, &batch->made_id);
-
-	memset(nulls, false, LOG_NCOLUMNS * sizeof(bool));
-	values[LOG_POSITION] = Int64GetDatum(batch->position + i);
-	values[LOG_STREAM_ID] = Int64GetDatum(batch->stream_id);
-	values[LOG_VERSION] = Int64GetDatum(batch->version + i);
-	values[LOG_CREATED_AT] = TimestampTzGetDatum(event->has_created_at ? event->created_at : batch->now);
-	values[LOG_EVENT_ID] = UUIDPGetDatum(event->event_id ? event->event_id : &batch->made_id);
-	values[LOG_CORRELATION_ID] = UUIDPGetDatum(event->correlation_id);
-	values[LOG_CAUSATION_ID] = UUIDPGetDatum(event->causation_id);
-	values[LOG_EVENT_TYPE] = PointerGetDatum(event->type);
-	values[LOG_DATA] = JsonbPGetDatum(event->data);
-	values[LOG_METADATA] = PointerGetDatum(event->metadata);
-	nulls[LOG_CORRELATION_ID] = event->correlation_id == NULL;
-	nulls[LOG_CAUSATION_ID] = event->causation_id == NULL;
-	nulls[LOG_METADATA] = event->metadata == NULL;
-}
-
-/* Enter one row into an index; a duplicate of a caller's id becomes VE005. */
-static void
-insert_into_index(Batch *batch, int i, Relation index, const EsLogIndex *which, TupleTableSlot *slot)
-{
-	IndexInfo  *info = which->info;
-	Datum		values[INDEX_MAX_KEYS];
-	bool		nulls[INDEX_MAX_KEYS];
-	IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
-	MemoryContext caller = CurrentMemoryContext;
-
-	for (int k = 0; k < info->ii_NumIndexAttrs; k++)
-		values[k] = slot_getattr(slot, info->ii_IndexAttrNumbers[k], &nulls[k]);
-
-	if (!which->given_ids_only)
-	{
-		index_insert(index, values, nulls, &slot->tts_tid, batch->log, check, false, info);
-		return;
-	}
-	if (batch->events[i].event_id == NULL)
-		return;
-	PG_TRY();
-	{
-		index_insert(index, values, nulls, &slot->tts_tid, batch->log, check, false, info);
-	}
-	PG_CATCH();
-	{
-		if (geterrcode() == ERRCODE_UNIQUE_VIOLATION)
-		{
-			MemoryContextSwitchTo(caller);
-			FlushErrorState();
-			duplicate_event(batch, i);
-		}
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-}
-
-/* Open the indexes of a plain event_log, which the search and the inserts share. */
-static void
-open_indexes(Batch *batch)
-{
-	EsStore    *store = batch->store;
-
-	batch->indexes = palloc(Max(store->nindexes, 1) * sizeof(Relation));
-	for (int x = 0; x < store->nindexes; x++)
-	{
-		batch->indexes[x] = index_open(store->indexes[x].oid, RowExclusiveLock);
-		if (store->indexes[x].oid == store->log_by_version)
-			batch->by_version = batch->indexes[x];
-	}
-}
-
-/* The locks stay until the transaction ends. */
-static void
-close_relations(Batch *batch)
-{
-	for (int x = 0; x < batch->store->nindexes; x++)
-		index_close(batch->indexes[x], NoLock);
-	table_close(batch->log, NoLock);
-}
-
-/* Write the rows past the executor, as ordinary WAL-logged inserts. */
-static void
-insert_direct(Batch *batch)
-{
-	EsStore    *store = batch->store;
-	TupleDesc	desc = RelationGetDescr(batch->log);
-	int			nslots = Min(batch->count, CHUNK);
-	TupleTableSlot **slots = palloc(nslots * sizeof(TupleTableSlot *));
-	CommandId	command = GetCurrentCommandId(true);
-	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "event_store rows", ALLOCSET_DEFAULT_SIZES);
-
-	for (int i = 0; i < nslots; i++)
-		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-
-	for (int start = 0; start < batch->count; start += nslots)
-	{
-		int			n = Min(nslots, batch->count - start);
-		MemoryContext caller = MemoryContextSwitchTo(rows);
-
-		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < n; i++)
-		{
-			Datum		values[LOG_NCOLUMNS];
-			bool		nulls[LOG_NCOLUMNS];
-
-			form_row(batch, start + i, values, nulls);
-			ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], false);
-		}
-		if (n == 1)
-			table_tuple_insert(batch->log, slots[0], command, 0, NULL);
-		else
-			table_multi_insert(batch->log, slots, n, command, 0, NULL);
-		for (int x = 0; x < store->nindexes; x++)
-			for (int i = 0; i < n; i++)
-				insert_into_index(batch, start + i, batch->indexes[x], &store->indexes[x], slots[i]);
-		for (int i = 0; i < n; i++)
-			ExecClearTuple(slots[i]);
-		MemoryContextSwitchTo(caller);
-		MemoryContextReset(rows);
-	}
-
-	for (int i = 0; i < nslots; i++)
-		ExecDropSingleTupleTableSlot(slots[i]);
-	MemoryContextDelete(rows);
-}
-
-/* Is the error being handled a violation of the named unique index? */
-static bool
-error_is_duplicate_in(const char *index)
-{
-	ErrorData  *error;
-	bool		result;
-
-	if (geterrcode() != ERRCODE_UNIQUE_VIOLATION || index == NULL)
-		return false;
-	error = CopyErrorData();
-	result = error->constraint_name != NULL && strcmp(error->constraint_name, index) == 0;
-	FreeErrorData(error);
-	return result;
-}
-
-/* Write the rows with an INSERT statement each, as the caller. */
-static void
-insert_sql(Batch *batch)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	char	   *id_index = get_rel_name(batch->store->log_by_event_id);
-
-	SPI_connect();
-	for (int i = 0; i < batch->count; i++)
-	{
-		Datum		values[LOG_NCOLUMNS];
-		bool		nulls[LOG_NCOLUMNS];
-		char		spi_nulls[LOG_NCOLUMNS];
-
-		CHECK_FOR_INTERRUPTS();
-		form_row(batch, i, values, nulls);
-		for (int k = 0; k < LOG_NCOLUMNS; k++)
-			spi_nulls[k] = nulls[k] ? 'n' : ' ';
-
-		es_guard_let_insert(batch->store->log);
-		PG_TRY();
-		{
-			int			result = SPI_execute_plan(es_statement_plan(batch->store, ES_STMT_INSERT),
-												  values, spi_nulls, false, 0);
-
-			if (result != SPI_OK_INSERT)
-				elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-		}
-		PG_CATCH();
-		{
-			es_guard_close();
-			MemoryContextSwitchTo(caller);
-			if (batch->events[i].event_id != NULL && error_is_duplicate_in(id_index))
-			{
-				FlushErrorState();
-				duplicate_event(batch, i);
-			}
-			PG_RE_THROW();
-		}
-		PG_END_TRY();
-		es_guard_close();
-		if (SPI_processed != 1)
-			ereport(ERROR,
-					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
-								ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)), ES_INT("index", i)),
-								"a trigger or rule on event_log has suppressed event %d", i),
-					 errhint("An event is stored or refused with an error, not suppressed; change the trigger or rule.")));
-	}
-	SPI_finish();
-}
+	uint64		key;
+	const EsAppend *part;
+} LockPlace;
 
 /*
- * A trigger may change what a row says, but not where it stands: the stream
- * must now end with just our versions, at our positions, with our ids.  The
- * unique keys cover the rest.
- */
-static void
-check_written(Batch *batch)
-{
-	EsScan		scan;
-	Datum	   *values;
-	bool	   *nulls;
-	int			i = 0;
-
-	if (!batch->store->plain)
-		return;
-	es_scan_true_stream(&scan, batch->store, batch->log, batch->stream_id, batch->version, SnapshotSelf);
-	while (es_scan_next(&scan, &values, &nulls))
-	{
-		if (i == batch->count ||
-			DatumGetInt64(values[LOG_VERSION]) != batch->version + i ||
-			DatumGetInt64(values[LOG_POSITION]) != batch->position + i ||
-			(batch->events[i].event_id != NULL &&
-			 memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), batch->events[i].event_id, UUID_LEN) != 0))
-			break;
-		i++;
-	}
-	es_scan_end(&scan);
-	if (i != batch->count)
-		ereport(ERROR,
-				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
-							ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)), ES_INT("index", i)),
-							"a trigger or rule on event_log has changed where event %d stands", i),
-				 errhint("A trigger may not change stream_id, version, position or event_id.")));
-}
-
-/*
- * Do the events stand already at exactly the versions that the caller expects
- * to give them?  Then the append is a retry of one that has happened.
+ * Do the events of a part stand already at exactly the versions that the caller
+ * expects to give them?  Then it is a retry of an append that has happened, and
+ * its result is what that one's was.
  */
 static bool
-already_appended(Batch *batch, int64 base, int64 actual, EsAppended *result)
+already_appended(EsBatch *batch, EsAppend *part)
 {
+	EsEvent    *events = batch->events + part->start;
+	EsAppended *result = &part->result;
+	int64		base = part->expected == ES_EXPECTED_NO_STREAM ? 0 : part->expected;
 	Snapshot	snapshot;
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
 	int			matched = 0;
 
-	if (batch->stream_id == 0 || actual - base < batch->count)
+	if (base < 0 || part->stream_id == 0 || part->deleted || part->actual - base < part->count)
 		return false;
-	for (int i = 0; i < batch->count; i++)
-		if (batch->events[i].event_id == NULL)
+	for (int i = 0; i < part->count; i++)
+		if (events[i].event_id == NULL)
 			return false;
 
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : GetLatestSnapshot());
-	es_scan_stream(&scan, batch->store, batch->log, batch->stream_id, base + 1, base + batch->count, false, snapshot);
+	es_scan_stream(&scan, batch->store, batch->log, part->stream_id, base + 1, base + part->count, false, snapshot);
 	while (es_scan_next(&scan, &values, &nulls) &&
-		   memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), batch->events[matched].event_id, UUID_LEN) == 0)
+		   memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), events[matched].event_id, UUID_LEN) == 0)
 	{
 		result->last_version = DatumGetInt64(values[LOG_VERSION]);
 		result->last_position = DatumGetInt64(values[LOG_POSITION]);
@@ -350,12 +97,22 @@ already_appended(Batch *batch, int64 base, int64 actual, EsAppended *result)
 	}
 	es_scan_end(&scan);
 	UnregisterSnapshot(snapshot);
-	return matched == batch->count;
+	return matched == part->count;
+}
+
+/* Have all parts that are to be written been appended already? */
+static bool
+all_appended(EsBatch *batch)
+{
+	for (int p = 0; p < batch->nparts; p++)
+		if (batch->parts[p].count > 0 && !already_appended(batch, &batch->parts[p]))
+			return false;
+	return batch->count > 0;
 }
 
 /* Refuse ids that look like those this store makes itself. */
 static void
-check_given_ids(const Batch *batch)
+check_given_ids(EsBatch *batch)
 {
 	int64		position;
 
@@ -363,97 +120,296 @@ check_given_ids(const Batch *batch)
 		if (batch->events[i].event_id != NULL &&
 			es_event_id_made_here(batch->store, batch->events[i].event_id, &position))
 		{
-			char	   *id = uuid_string(batch->events[i].event_id);
+			char	   *id = es_event_id_to_string(batch->events[i].event_id);
+			EsAppend   *part = es_batch_part(batch->parts, i);
+			int			index = i - part->start;
 
+			es_batch_enter_part(batch, part);
 			ereport(ERROR,
 					(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
-								ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", i), ES_TEXT("member", "event_id")),
-								"event_id %s of event %d is reserved: this store makes such ids itself", id, i),
+								ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", index), ES_TEXT("member", "event_id")),
+								"event_id %s of event %d is reserved: this store makes such ids itself", id, index),
 					 errhint("Give a random UUID, or none.")));
 		}
 }
 
-/*
- * Append events to a stream of the current store that must be at the expected
- * version.  All or nothing, like any statement.
- */
-void
-es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *result)
+/* Check all that can be checked without the store. */
+static void
+check_events(EsBatch *batch)
 {
-	Batch		batch = {.events = events, .count = count};
-	int64		actual = 0;
-	int64		guess;
-	bool		own = false;
+	int			duplicate;
 
-	es_stream_check_name(stream);
-	es_events_check(events, count);
-
-	batch.log = es_store_open_log(&batch.store, RowExclusiveLock, ACL_INSERT);
-	open_indexes(&batch);
-	check_given_ids(&batch);
-
-	es_stream_lock(batch.store, batch.log, stream);
-	batch.stream_id = es_stream_find_latest(batch.store, stream, &guess);
-	if (batch.stream_id != 0)
+	for (int p = 0; p < batch->nparts; p++)
 	{
-		actual = es_scan_latest_version(batch.store, batch.log, batch.by_version, batch.stream_id,
-										Max(expected, guess), &own);
-		if (IsolationUsesXactSnapshot() && !own &&
-			es_scan_true_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
-			es_stream_serialization_failure(stream);
-	}
+		EsAppend   *part = &batch->parts[p];
 
-	if (!es_expected_met(expected, actual))
+		es_batch_enter_part(batch, part);
+		es_stream_check_name(part->stream);
+		es_events_check(batch->events + part->start, part->count);
+	}
+	duplicate = batch->count > 1 ? es_events_find_duplicate(batch->events, batch->count) : -1;
+	if (duplicate >= 0)
 	{
-		int64		base = expected == ES_EXPECTED_NO_STREAM ? 0 : expected;
+		char	   *id = es_event_id_to_string(batch->events[duplicate].event_id);
+		EsAppend   *part = es_batch_part(batch->parts, duplicate);
 
-		if (base >= 0 && already_appended(&batch, base, actual, result))
-		{
-			close_relations(&batch);
-			return;
-		}
-		es_expected_check(expected, actual, text_to_cstring(stream));
+		es_batch_enter_part(batch, part);
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
+							ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", duplicate - part->start)),
+							"event id %s is given twice in one append", id),
+				 errhint("Give each event an id of its own, or none.")));
 	}
-
-	batch.now = GetCurrentTimestamp();
-	batch.version = actual + 1;
-	batch.position = es_position_reserve(batch.store, count);
-	if (batch.stream_id == 0)
-	{
-		batch.stream_id = batch.position;
-		es_stream_create(batch.store, batch.stream_id, stream, batch.now);
-	}
-
-	if (batch.store->plain_insert && !es_store_use_sql(batch.store, batch.log))
-		insert_direct(&batch);
-	else
-	{
-		insert_sql(&batch);
-		check_written(&batch);
-	}
-	close_relations(&batch);
-
-	es_stream_remember_version(batch.store, stream, actual + count);
-	result->first_version = batch.version;
-	result->last_version = actual + count;
-	result->first_position = batch.position;
-	result->last_position = batch.position + count - 1;
+	es_batch_leave_parts(batch);
 }
 
-/* The row that an append returns. */
-static Datum
-result_datum(FunctionCallInfo fcinfo, const EsAppended *result)
+static int
+compare_places(const void *a, const void *b)
 {
+	const LockPlace *x = a;
+	const LockPlace *y = b;
+	int			result;
+
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	result = varstr_cmp(VARDATA_ANY(x->part->stream), VARSIZE_ANY_EXHDR(x->part->stream),
+						VARDATA_ANY(y->part->stream), VARSIZE_ANY_EXHDR(y->part->stream), C_COLLATION_OID);
+	return result != 0 ? result : x->part < y->part ? -1 : 1;
+}
+
+/* The keys of the streams' locks in ascending order.  Refuses a stream that is named twice. */
+static uint64 *
+sorted_keys(EsBatch *batch)
+{
+	LockPlace  *places = palloc(mul_size(sizeof(LockPlace), batch->nparts));
+	uint64	   *keys = palloc(mul_size(sizeof(uint64), batch->nparts));
+
+	for (int p = 0; p < batch->nparts; p++)
+		places[p] = (LockPlace) {es_stream_lock_key(batch->parts[p].stream), &batch->parts[p]};
+	qsort(places, batch->nparts, sizeof(LockPlace), compare_places);
+	for (int p = 0; p < batch->nparts; p++)
+	{
+		keys[p] = places[p].key;
+		if (p > 0 && keys[p] == keys[p - 1] &&
+			VARSIZE_ANY_EXHDR(places[p].part->stream) == VARSIZE_ANY_EXHDR(places[p - 1].part->stream) &&
+			memcmp(VARDATA_ANY(places[p].part->stream), VARDATA_ANY(places[p - 1].part->stream),
+				   VARSIZE_ANY_EXHDR(places[p].part->stream)) == 0)
+		{
+			char	   *stream = text_to_cstring(places[p].part->stream);
+
+			es_batch_enter_part(batch, places[p].part);
+			ereport(ERROR,
+					(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("stream", stream)),
+								"stream \"%s\" is named twice, in appends %d and %d", stream,
+								(int) (places[p - 1].part - batch->parts), (int) (places[p].part - batch->parts)),
+					 errhint("Name each stream once, with all of its events.")));
+		}
+	}
+	pfree(places);
+	return keys;
+}
+
+/*
+ * Open event_log of the current store and lock all streams.  If they are too
+ * many, event_log is locked against other appends before anything else is, for
+ * to come to it from locked streams is the way into a deadlock.
+ */
+static void
+open_and_lock(EsBatch *batch)
+{
+	uint64	   *keys;
+	bool		fit;
+
+	if (batch->nparts == 1)
+	{
+		batch->log = es_store_open_log(&batch->store, RowExclusiveLock, ACL_INSERT);
+		check_given_ids(batch);
+		es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
+		return;
+	}
+
+	keys = sorted_keys(batch);
+	for (;;)
+	{
+		batch->log = es_store_open_log(&batch->store, AccessShareLock, ACL_INSERT);
+		check_given_ids(batch);
+		fit = es_stream_locks_fit(batch->store, keys, batch->nparts);
+		LockRelation(batch->log, fit ? RowExclusiveLock : ShareRowExclusiveLock);
+		if (batch->store->valid)
+			break;
+		table_close(batch->log, NoLock);
+	}
+	for (int p = 0; p < batch->nparts && fit; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		es_stream_lock(batch->store, batch->log, keys[p]);
+	}
+	pfree(keys);
+}
+
+/* Learn the version of each stream; returns how many are not as expected. */
+static int
+look_at_streams(EsBatch *batch)
+{
+	EsStore    *store = batch->store;
+	int			failed = 0;
+
+	for (int p = 0; p < batch->nparts; p++)
+	{
+		EsAppend   *part = &batch->parts[p];
+		int64		guess;
+		bool		own = false;
+
+		CHECK_FOR_INTERRUPTS();
+		part->stream_id = es_stream_find_latest(store, part->stream, &guess, &part->deleted);
+		if (part->stream_id != 0)
+		{
+			part->actual = es_scan_latest_version(store, batch->log, batch->by_version, part->stream_id,
+												  Max(part->expected, guess), &own);
+			if (IsolationUsesXactSnapshot() && !own &&
+				es_scan_true_version(store, batch->log, part->stream_id, GetTransactionSnapshot()) != part->actual)
+				es_stream_serialization_failure(part->stream);
+		}
+		if (part->deleted || !es_expected_met(part->expected, part->actual))
+			failed++;
+	}
+	return failed;
+}
+
+/*
+ * The streams that are not as expected, as a JSON array.  A call may name a
+ * hundred thousand: no more than the first MAX_ERRORS are told.
+ */
+static char *
+errors_json(EsBatch *batch)
+{
+	StringInfoData json;
+	int			n = 0;
+
+	initStringInfo(&json);
+	for (int p = 0; p < batch->nparts && n < MAX_ERRORS; p++)
+	{
+		EsAppend   *part = &batch->parts[p];
+
+		if (!part->deleted && es_expected_met(part->expected, part->actual))
+			continue;
+		appendStringInfo(&json, "%s{\"index\":%d,\"stream\":", n++ == 0 ? "[" : ",", p);
+		escape_json(&json, text_to_cstring(part->stream));
+		appendStringInfo(&json, part->expected < 0 ? ",\"expected\":\"%s\"" : ",\"expected\":%s",
+						 es_expected_to_string(part->expected));
+		appendStringInfo(&json, ",\"actual\":" INT64_FORMAT ",\"code\":\"%s\"}", part->actual,
+						 unpack_sql_state(part->deleted ? ERRCODE_ES_STREAM_DELETED :
+										  es_expected_sqlstate(part->expected)));
+	}
+	appendStringInfoChar(&json, ']');
+	return json.data;
+}
+
+/* Raise the error of the first stream that is not as expected; of several parts it tells all. */
+static void
+raise_failed(EsBatch *batch, int failed)
+{
+	EsAppend   *part = batch->parts;
+	EsProblemContext context;
+	ErrorContextCallback callback = {.callback = es_problem_context, .arg = &context, .previous = error_context_stack};
+
+	while (!part->deleted && es_expected_met(part->expected, part->actual))
+		part++;
+	if (batch->many)
+	{
+		context.members = ES_MEMBERS(ES_INT("failed", failed), ES_JSON("errors", errors_json(batch)));
+		context.line = psprintf("%d of %d streams not as expected, the first is append %d",
+								failed, batch->nparts, (int) (part - batch->parts));
+		error_context_stack = &callback;
+	}
+	if (part->deleted)
+		es_stream_raise_deleted(part->stream);
+	es_expected_check(part->expected, part->actual, text_to_cstring(part->stream));
+}
+
+/* Give the events their places; make the streams that are not there. */
+static void
+place_events(EsBatch *batch)
+{
+	batch->position = es_position_reserve(batch->store, batch->count);
+	for (int p = 0; p < batch->nparts; p++)
+	{
+		EsAppend   *part = &batch->parts[p];
+
+		if (part->count == 0)
+			continue;
+		part->result.first_version = part->actual + 1;
+		part->result.last_version = part->actual + part->count;
+		part->result.first_position = batch->position + part->start;
+		part->result.last_position = part->result.first_position + part->count - 1;
+		if (part->stream_id == 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			part->stream_id = part->result.first_position;
+			es_stream_create(batch->store, part->stream_id, part->stream, batch->now);
+		}
+	}
+}
+
+/*
+ * Append events to streams of the current store, each of which must be at the
+ * version expected of it, also those that get no events.  All or nothing, like
+ * any statement.  The parts name different streams; events holds those of the
+ * first part, then those of the second, and so on.  many says that errors shall
+ * name the part.
+ */
+void
+es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
+{
+	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events};
+	int			failed;
+
+	for (int p = 0; p < nparts; p++)
+	{
+		parts[p].start = batch.count;
+		batch.count += parts[p].count;
+	}
+	check_events(&batch);
+	open_and_lock(&batch);
+	es_batch_open_indexes(&batch);
+
+	failed = look_at_streams(&batch);
+	if (failed > 0 && all_appended(&batch))
+	{
+		es_batch_close(&batch);
+		return;
+	}
+	if (failed > 0)
+		raise_failed(&batch, failed);
+
+	if (batch.count > 0)
+	{
+		batch.now = GetCurrentTimestamp();
+		place_events(&batch);
+		es_batch_insert(&batch);
+		for (int p = 0; p < nparts; p++)
+			if (parts[p].count > 0)
+				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
+	}
+	es_batch_close(&batch);
+}
+
+/* Append to one stream, and return the row that tells where. */
+static Datum
+append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int64 expected)
+{
+	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = expected, .count = count};
 	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
 	TupleDesc	desc = lookup_rowtype_tupdesc(OidIsValid(type) ? type : get_func_rettype(fcinfo->flinfo->fn_oid), -1);
 	Datum		values[4];
 	bool		nulls[4] = {0};
 	HeapTuple	tuple;
 
-	values[0] = Int64GetDatum(result->first_version);
-	values[1] = Int64GetDatum(result->last_version);
-	values[2] = Int64GetDatum(result->first_position);
-	values[3] = Int64GetDatum(result->last_position);
+	es_append(&part, 1, events, false);
+	values[0] = Int64GetDatum(part.result.first_version);
+	values[1] = Int64GetDatum(part.result.last_version);
+	values[2] = Int64GetDatum(part.result.first_position);
+	values[3] = Int64GetDatum(part.result.last_position);
 	tuple = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	return HeapTupleGetDatum(tuple);
@@ -475,20 +431,17 @@ PG_FUNCTION_INFO_V1(event_store_append_event);
 Datum
 event_store_append_jsonb(PG_FUNCTION_ARGS)
 {
-	EsAppended	result;
 	EsEvent    *events;
 	int			count;
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_jsonb(PG_GETARG_JSONB_P(1), &count);
-	es_append(PG_GETARG_TEXT_PP(0), events, count, PG_GETARG_INT64(2), &result);
-	return result_datum(fcinfo, &result);
+	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
 }
 
 Datum
 event_store_append_text(PG_FUNCTION_ARGS)
 {
-	EsAppended	result;
 	EsEvent    *events;
 	int			count;
 	char	   *json;
@@ -496,27 +449,23 @@ event_store_append_text(PG_FUNCTION_ARGS)
 	check_append_arguments(fcinfo);
 	json = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	events = es_events_from_jsonb(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))), &count);
-	es_append(PG_GETARG_TEXT_PP(0), events, count, PG_GETARG_INT64(2), &result);
-	return result_datum(fcinfo, &result);
+	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
 }
 
 Datum
 event_store_append_array(PG_FUNCTION_ARGS)
 {
-	EsAppended	result;
 	EsEvent    *events;
 	int			count;
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_array(PG_GETARG_ARRAYTYPE_P(1), &count);
-	es_append(PG_GETARG_TEXT_PP(0), events, count, PG_GETARG_INT64(2), &result);
-	return result_datum(fcinfo, &result);
+	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
 }
 
 Datum
 event_store_append_event(PG_FUNCTION_ARGS)
 {
-	EsAppended	result;
 	EsEvent		event = {0};
 
 	es_require_argument(fcinfo, 0, "stream");
@@ -536,6 +485,5 @@ event_store_append_event(PG_FUNCTION_ARGS)
 	event.has_created_at = !PG_ARGISNULL(8);
 	if (event.has_created_at)
 		event.created_at = PG_GETARG_TIMESTAMPTZ(8);
-	es_append(PG_GETARG_TEXT_PP(0), &event, 1, PG_GETARG_INT64(4), &result);
-	return result_datum(fcinfo, &result);
+	return append_to(fcinfo, &event, 1, PG_GETARG_INT64(4));
 }

@@ -1,6 +1,6 @@
 /*
  * append.h
- *		Appending events to a stream.
+ *		Appending events to one or more streams.
  */
 #ifndef ES_APPEND_H
 #define ES_APPEND_H
@@ -16,6 +16,22 @@ typedef struct EsAppended
 	int64		last_position;
 } EsAppended;
 
-extern void es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *result);
+/* What is to be appended to a stream, or only to be checked of it. */
+typedef struct EsAppend
+{
+	text	   *stream;
+	int64		expected;
+	int			count;			/* of its events; 0: check only */
+
+	EsAppended	result;			/* if there are any */
+
+	/* private to append.c */
+	int			start;			/* of its events among those of all */
+	int64		stream_id;
+	int64		actual;
+	bool		deleted;
+} EsAppend;
+
+extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
 
 #endif							/* ES_APPEND_H */

@@ -55,8 +55,9 @@ bad_member(int index, const char *member, const char *what)
 			 SHAPE_HINT));
 }
 
-static void
-check_count(int64 count)
+/* Refuse an append of no events, or of too many. */
+void
+es_events_check_count(int64 count)
 {
 	if (count == 0)
 		ereport(ERROR,
@@ -216,7 +217,7 @@ es_events_from_jsonb(Jsonb *events, int *count)
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL, "events is not a JSON array"),
 				 SHAPE_HINT));
 
-	check_count(JB_ROOT_COUNT(events));
+	es_events_check_count(JB_ROOT_COUNT(events));
 	result = palloc0(mul_size(sizeof(EsEvent), JB_ROOT_COUNT(events)));
 	iterator = JsonbIteratorInit(&events->root);
 	(void) JsonbIteratorNext(&iterator, &value, true);
@@ -250,7 +251,7 @@ es_events_from_array(ArrayType *events, int *count)
 	int			n;
 
 	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
-	check_count(ArrayGetNItems(ARR_NDIM(events), ARR_DIMS(events)));
+	es_events_check_count(ArrayGetNItems(ARR_NDIM(events), ARR_DIMS(events)));
 	deconstruct_array(events, type, typlen, typbyval, typalign, &elements, &element_nulls, &n);
 	if (desc->natts != NMEMBERS)
 		ereport(ERROR,
@@ -337,38 +338,35 @@ check_json(Jsonb *json, int index, const char *member)
 				 errhint("Flatten it, or raise event_store.max_json_depth.")));
 }
 
-static void
-check_duplicates(EsEvent *events, int count)
+/* The index of the first event whose id an earlier one has too, -1 if there is none. */
+int
+es_events_find_duplicate(EsEvent *events, int count)
 {
 	HASHCTL		ctl = {.keysize = UUID_LEN, .entrysize = UUID_LEN, .hcxt = CurrentMemoryContext};
-	HTAB	   *ids = hash_create("event ids", count, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	HTAB	   *ids = NULL;
+	int			result = -1;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count && result < 0; i++)
 	{
-		bool		found = false;
+		bool		found;
 
-		if (events[i].event_id != NULL)
-			hash_search(ids, events[i].event_id, HASH_ENTER, &found);
+		if (events[i].event_id == NULL)
+			continue;
+		if (ids == NULL)
+			ids = hash_create("event ids", count, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		hash_search(ids, events[i].event_id, HASH_ENTER, &found);
 		if (found)
-		{
-			char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(events[i].event_id)));
-
-			ereport(ERROR,
-					(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
-								ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", i)),
-								"event id %s is given twice in one append", id),
-					 errhint("Give each event an id of its own, or none.")));
-		}
+			result = i;
 	}
-	hash_destroy(ids);
+	if (ids != NULL)
+		hash_destroy(ids);
+	return result;
 }
 
-/* Check contents and limits of the events. */
+/* Check contents and limits of the events, each by itself. */
 void
 es_events_check(EsEvent *events, int count)
 {
-	bool		ids = false;
-
 	for (int i = 0; i < count; i++)
 	{
 		EsEvent    *event = &events[i];
@@ -398,8 +396,5 @@ es_events_check(EsEvent *events, int count)
 		check_json(event->data, i, "data");
 		if (event->metadata != NULL)
 			check_json(event->metadata, i, "metadata");
-		ids = ids || event->event_id != NULL;
 	}
-	if (ids && count > 1)
-		check_duplicates(events, count);
 }

@@ -43,7 +43,15 @@ es_expected_met(int64 expected, int64 actual)
 	}
 }
 
-/* Raise VE001, VE002 or VE003 if a stream is not as expected. */
+/* The SQLSTATE of a stream that is not as expected. */
+int
+es_expected_sqlstate(int64 expected)
+{
+	return expected == ES_EXPECTED_NO_STREAM ? ERRCODE_ES_STREAM_EXISTS :
+		expected == ES_EXPECTED_EXISTS ? ERRCODE_ES_STREAM_NOT_FOUND : ERRCODE_ES_WRONG_EXPECTED_VERSION;
+}
+
+/* Raise it if a stream is not as expected. */
 void
 es_expected_check(int64 expected, int64 actual, const char *stream)
 {
@@ -70,8 +78,8 @@ es_expected_check(int64 expected, int64 actual, const char *stream)
 			 errhint("Somebody else has appended meanwhile: read the stream again and decide on what it says now.")));
 }
 
-static int64
-from_number(int64 number)
+int64
+es_expected_from_number(int64 number)
 {
 	if (number < 0)
 		ereport(ERROR,
@@ -81,8 +89,8 @@ from_number(int64 number)
 	return number;
 }
 
-static int64
-from_string(const char *string)
+int64
+es_expected_from_string(const char *string)
 {
 	char	   *end;
 	int64		number;
@@ -103,11 +111,11 @@ from_string(const char *string)
 				(es_problem(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, ES_MEMBERS(ES_TEXT("expected", string)),
 							"expected version \"%s\" is out of range", string),
 				 errhint("Versions are of type bigint.")));
-	return from_number(number);
+	return es_expected_from_number(number);
 }
 
-static char *
-to_string(int64 expected)
+char *
+es_expected_to_string(int64 expected)
 {
 	for (int i = 0; i < lengthof(words); i++)
 		if (expected == words[i].value)
@@ -126,13 +134,13 @@ PG_FUNCTION_INFO_V1(event_store_expected_from_text);
 Datum
 event_store_expected_in(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(from_string(PG_GETARG_CSTRING(0)));
+	PG_RETURN_INT64(es_expected_from_string(PG_GETARG_CSTRING(0)));
 }
 
 Datum
 event_store_expected_out(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_CSTRING(to_string(PG_GETARG_INT64(0)));
+	PG_RETURN_CSTRING(es_expected_to_string(PG_GETARG_INT64(0)));
 }
 
 /* The binary form is the text form, as with enums. */
@@ -142,13 +150,13 @@ event_store_expected_recv(PG_FUNCTION_ARGS)
 	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
 	int			length;
 
-	PG_RETURN_INT64(from_string(pq_getmsgtext(message, message->len - message->cursor, &length)));
+	PG_RETURN_INT64(es_expected_from_string(pq_getmsgtext(message, message->len - message->cursor, &length)));
 }
 
 Datum
 event_store_expected_send(PG_FUNCTION_ARGS)
 {
-	char	   *string = to_string(PG_GETARG_INT64(0));
+	char	   *string = es_expected_to_string(PG_GETARG_INT64(0));
 	StringInfoData message;
 
 	pq_begintypsend(&message);
@@ -159,17 +167,17 @@ event_store_expected_send(PG_FUNCTION_ARGS)
 Datum
 event_store_expected_from_int4(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(from_number(PG_GETARG_INT32(0)));
+	PG_RETURN_INT64(es_expected_from_number(PG_GETARG_INT32(0)));
 }
 
 Datum
 event_store_expected_from_int8(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(from_number(PG_GETARG_INT64(0)));
+	PG_RETURN_INT64(es_expected_from_number(PG_GETARG_INT64(0)));
 }
 
 Datum
 event_store_expected_from_text(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(from_string(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	PG_RETURN_INT64(es_expected_from_string(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 }

@@ -172,18 +172,31 @@ es_stream_check_name(text *name)
 	es_name_check(name, "stream name", -1);
 }
 
+/* What of a stream's name is in the tag of its lock: who locks several goes by its order. */
+uint64
+es_stream_lock_key(text *name)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), 0) &
+		UINT64CONST(0xFFFFFFFFFFFF);
+}
+
+static void
+set_tag(LOCKTAG *tag, const EsStore *store, uint64 key)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, store->log, (uint32) key, (uint16) (key >> 32));
+	tag->locktag_type = LOCKTAG_USERLOCK;
+}
+
 /*
  * Lock a stream until the transaction (or the savepoint in which this is
  * called) ends.
  */
 void
-es_stream_lock(EsStore *store, Relation log, text *name)
+es_stream_lock(EsStore *store, Relation log, uint64 key)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), 0);
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, store->log, (uint32) hash, (uint16) (hash >> 32));
-	tag.locktag_type = LOCKTAG_USERLOCK;
+	set_tag(&tag, store, key);
 
 	if (stream_locks >= es_max_stream_locks)
 	{
@@ -196,6 +209,25 @@ es_stream_lock(EsStore *store, Relation log, text *name)
 
 	/* hear of a deletion by the transaction that held the lock before us */
 	AcceptInvalidationMessages();
+}
+
+/* Can these streams be locked one by one without coming to event_store.max_stream_locks? */
+bool
+es_stream_locks_fit(EsStore *store, const uint64 *keys, int count)
+{
+	int			more = 0;
+
+	if (count <= es_max_stream_locks - stream_locks)
+		return true;
+	for (int i = 0; i < count; i++)
+	{
+		LOCKTAG		tag;
+
+		set_tag(&tag, store, keys[i]);
+		if (!es_lock_held_by_me(&tag, ExclusiveLock))
+			more++;
+	}
+	return more <= es_max_stream_locks - stream_locks;
 }
 
 /*
@@ -248,34 +280,42 @@ es_stream_serialization_failure(text *name)
 			 errhint("Retry the transaction.")));
 }
 
+void
+es_stream_raise_deleted(text *name)
+{
+	ereport(ERROR,
+			(es_problem(ERRCODE_ES_STREAM_DELETED,
+						ES_MEMBERS(ES_TEXT("stream", text_to_cstring(name))),
+						"stream \"%s\" is deleted", text_to_cstring(name)),
+			 errhint("Use another stream: the name of a deleted one stays taken. Its events are still in event_store.read_all().")));
+}
+
 /* Raise VE004 if the stream is deleted. */
 void
 es_stream_check_open(const EsStream *stream, text *name)
 {
 	if (stream->deleted)
-		ereport(ERROR,
-				(es_problem(ERRCODE_ES_STREAM_DELETED,
-							ES_MEMBERS(ES_TEXT("stream", text_to_cstring(name))),
-							"stream \"%s\" is deleted", text_to_cstring(name)),
-				 errhint("Use another stream: the name of a deleted one stays taken. Its events are still in event_store.read_all().")));
+		es_stream_raise_deleted(name);
 }
 
 /*
  * The id of a stream as it stands now, whatever the transaction's snapshot; 0
- * if there is none; VE004 if it is deleted.  The caller holds its lock.  *guess
- * is set to the version it was last seen at, 0 if not known.
+ * if there is none.  The caller holds its lock.  *guess is set to the version
+ * it was last seen at, 0 if not known; *deleted tells whether it is deleted.
  *
  * Under REPEATABLE READ and SERIALIZABLE a stream that was made or deleted
  * after the snapshot raises 40001.
  */
 int64
-es_stream_find_latest(EsStore *store, text *name, int64 *guess)
+es_stream_find_latest(EsStore *store, text *name, int64 *guess, bool *deleted)
 {
 	NameKey		key = {VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)};
 	EsStreamCache *cache;
 	NameEntry  *entry;
 	EsStream	stream;
 	bool		found;
+
+	*deleted = false;
 
 	/* a store that was invalidated meanwhile remembers what may be wrong */
 	if (store->valid && store->cache != NULL && store->cache->context != NULL)
@@ -299,10 +339,10 @@ es_stream_find_latest(EsStore *store, text *name, int64 *guess)
 		if (stream.id != seen.id || stream.deleted != seen.deleted)
 			es_stream_serialization_failure(name);
 	}
-	es_stream_check_open(&stream, name);
+	*deleted = stream.deleted;
 
 	/* Remember only what cannot be rolled back. */
-	if (stream.id != 0 && store->valid && !stream.own)
+	if (stream.id != 0 && !stream.deleted && store->valid && !stream.own)
 	{
 		cache = cache_of(store);
 		entry = names_insert(cache->by_name, key, &found);
@@ -521,11 +561,14 @@ event_store_delete_stream(PG_FUNCTION_ARGS)
 	int64		version = 0;
 	int64		guess;
 	bool		own;
+	bool		deleted;
 
 	es_stream_check_name(name);
 	log = es_store_open_log(&store, RowExclusiveLock, ACL_DELETE);
-	es_stream_lock(store, log, name);
-	id = es_stream_find_latest(store, name, &guess);
+	es_stream_lock(store, log, es_stream_lock_key(name));
+	id = es_stream_find_latest(store, name, &guess, &deleted);
+	if (deleted)
+		es_stream_raise_deleted(name);
 	if (id != 0)
 	{
 		Relation	by_version = store->plain ? index_open(store->log_by_version, AccessShareLock) : NULL;

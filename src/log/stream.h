@@ -24,13 +24,16 @@ typedef struct EsStream
 
 extern void es_stream_check_name(text *name);
 extern void es_name_check(text *name, const char *what, int index);
-extern void es_stream_lock(EsStore *store, Relation log, text *name);
+extern uint64 es_stream_lock_key(text *name);
+extern void es_stream_lock(EsStore *store, Relation log, uint64 key);
+extern bool es_stream_locks_fit(EsStore *store, const uint64 *keys, int count);
 extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);
-extern int64 es_stream_find_latest(EsStore *store, text *name, int64 *guess);
+extern int64 es_stream_find_latest(EsStore *store, text *name, int64 *guess, bool *deleted);
 extern void es_stream_remember_version(EsStore *store, text *name, int64 version);
 extern void es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now);
 extern void es_stream_check_open(const EsStream *stream, text *name);
 
+pg_noreturn extern void es_stream_raise_deleted(text *name);
 pg_noreturn extern void es_stream_serialization_failure(text *name);
 
 extern text *es_stream_name(EsStore *store, int64 id, Snapshot snapshot);

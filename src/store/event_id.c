@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "store/event_id.h"
 
 static void
@@ -53,4 +55,10 @@ es_event_id_range(int64 number, pg_uuid_t *low, pg_uuid_t *high)
 {
 	make_id(number, 0, low);
 	make_id(number, UINT64CONST(0x3fffffffffffffff), high);
+}
+
+char *
+es_event_id_to_string(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
 }

@@ -36,6 +36,8 @@ SELECT results_eq(
 	('event_store.append(text,jsonb,event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,text,event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append_event(text,text,jsonb,jsonb,event_store.expected_version,uuid,uuid,uuid,timestamp with time zone)', 'v', 'u', false, true),
+	('event_store.append_many(jsonb)', 'v', 'u', false, true),
+	('event_store.append_many(text)', 'v', 'u', false, true),
 	('event_store.attach_found_stores()', 'v', 'u', true, false),
 	('event_store.attach_store(text)', 'v', 'u', true, true),
 	('event_store.check_schema()', 'v', 'u', true, false),

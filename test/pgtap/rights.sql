@@ -36,6 +36,8 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.append('order-2', '{"type": "A", "data": 1}'::jsonb)$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append('order-1', ARRAY[ROW('A', '1', NULL, NULL, NULL, NULL, NULL)::event_store.new_event])$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_event('order-1', 'A')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append_many('[{"stream": "order-1", "events": {"type": "A", "data": 1}}, {"stream": "order-2", "expected": 0}]')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append_many('[{"stream": "order-1", "expected": 7}]'::jsonb)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
 	-- the answer to one who may not append tells nothing of the stream
 	($$SELECT event_store.append_event('order-1', 'A', expected => 7)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_event('order-2', 'A', event_id => '00000000-0000-4000-8000-000000000001')$$, 'VE005', 'VE005', 'VE005', 'VE005', '42501', '42501', 'VE006'),
