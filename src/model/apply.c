@@ -15,20 +15,16 @@
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -150,60 +146,6 @@ es_apply_inspect(Oid function, EsApplyForm *form, Oid *state_type)
 							"apply function %s is volatile", signature),
 				 errhint("A state must come out the same at every replay: if this function does, declare it IMMUTABLE or STABLE.")));
 	ReleaseSysCache(tuple);
-}
-
-static Node *
-parameter(EsApplyParameter which, Oid type)
-{
-	Param	   *param = makeNode(Param);
-
-	param->paramkind = PARAM_EXTERN;
-	param->paramid = which + 1;
-	param->paramtype = type;
-	param->paramtypmod = -1;
-	param->paramcollid = get_typcollation(type);
-	param->location = -1;
-	return (Node *) param;
-}
-
-static void
-free_planned(void *arg)
-{
-	FreeCachedExpression(arg);
-}
-
-/*
- * Prepare the call of a function for aggregate->parameters, in the aggregate's
- * context.  It goes through the planner like any expression, so a function in
- * SQL that is one expression costs no call at all.  The caller's right to
- * execute the function is checked here.
- */
-void
-es_apply_prepare(EsApply *apply, Oid function, EsAggregate *aggregate)
-{
-	MemoryContextCallback *callback = MemoryContextAlloc(aggregate->context, sizeof(MemoryContextCallback));
-	MemoryContext caller = MemoryContextSwitchTo(aggregate->context);
-	List	   *arguments = list_make1(parameter(ES_PARAM_STATE, aggregate->state_type));
-	Expr	   *planned;
-
-	if (apply->form == ES_APPLY_EVENT)
-		arguments = lappend(arguments, parameter(ES_PARAM_EVENT, es_apply_event_type()));
-	if (apply->form == ES_APPLY_TYPE_DATA)
-		arguments = lappend(arguments, parameter(ES_PARAM_TYPE, TEXTOID));
-	if (apply->form != ES_APPLY_EVENT)
-		arguments = lappend(arguments, parameter(ES_PARAM_DATA, JSONBOID));
-
-	apply->planned = GetCachedExpression((Node *) makeFuncExpr(function, aggregate->state_type, arguments,
-															   get_typcollation(aggregate->state_type),
-															   DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL));
-	callback->func = free_planned;
-	callback->arg = apply->planned;
-	MemoryContextRegisterResetCallback(aggregate->context, callback);
-
-	planned = (Expr *) apply->planned->expr;
-	apply->inlined = !IsA(planned, FuncExpr) || ((FuncExpr *) planned)->funcid != function;
-	apply->expression = ExecInitExprWithParams(planned, aggregate->parameters);
-	MemoryContextSwitchTo(caller);
 }
 
 /* A function's qualified name with its argument types, palloc'd. */

@@ -10,7 +10,6 @@
 extern Oid	es_apply_event_type(void);
 extern Oid	es_apply_find(const char *name);
 extern void es_apply_inspect(Oid function, EsApplyForm *form, Oid *state_type);
-extern void es_apply_prepare(EsApply *apply, Oid function, EsAggregate *aggregate);
 extern char *es_apply_signature(Oid function);
 extern uint64 es_apply_hash(Oid function, uint64 seed);
 extern uint64 es_type_hash(Oid type, uint64 seed);

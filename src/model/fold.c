@@ -45,7 +45,7 @@ error_context(void *arg)
 
 	errcontext("event %lld of stream \"%s\", type \"%.*s\", applied to aggregate \"%s\"",
 			   (long long) applying->version, text_to_cstring(applying->fold->stream),
-			   applying->type_length, applying->type, applying->fold->aggregate->name);
+			   applying->type_length, applying->type, applying->fold->aggregate->prepared.name);
 }
 
 /*
@@ -145,19 +145,19 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 	if (apply == NULL && !aggregate->ignore_unknown)
 		ereport(ERROR,
 				(es_problem(ERRCODE_UNDEFINED_FUNCTION,
-							ES_MEMBERS(ES_TEXT("aggregate", aggregate->name),
+							ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name),
 									   ES_TEXT("event_type", pnstrdup(applying.type, applying.type_length)),
 									   ES_INT("version", applying.version)),
 							"aggregate \"%s\" has no apply function for events of type \"%.*s\"",
-							aggregate->name, applying.type_length, applying.type),
+							aggregate->prepared.name, applying.type_length, applying.type),
 				 errhint("Register one in apply_by_type, or pass unknown_events => 'ignore' to event_store.register_aggregate().")));
 	if (apply != NULL)
 	{
-		ParamExternData *params = aggregate->parameters->params;
+		ParamExternData *params = aggregate->prepared.parameters->params;
 		bool		isnull;
 
 		/* an expression may use the state twice: only a function of its own may change it in place */
-		params[ES_PARAM_STATE].value = apply->inlined ?
+		params[ES_PARAM_STATE].value = apply->call.inlined ?
 			MakeExpandedObjectReadOnly(fold->state, fold->state_isnull, aggregate->state_length) : fold->state;
 		params[ES_PARAM_STATE].isnull = fold->state_isnull;
 		params[ES_PARAM_TYPE].value = PointerGetDatum(type);
@@ -165,15 +165,15 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 		if (apply->form == ES_APPLY_EVENT)
 			params[ES_PARAM_EVENT].value = recorded_event(fold, values, nulls);
 
-		result = ExecEvalExpr(apply->expression, aggregate->expressions, &isnull);
+		result = es_prepared_call(&aggregate->prepared, &apply->call, &isnull);
 		if (isnull)
 			ereport(ERROR,
 					(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED,
-								ES_MEMBERS(ES_TEXT("aggregate", aggregate->name),
+								ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name),
 										   ES_TEXT("event_type", pnstrdup(applying.type, applying.type_length)),
 										   ES_INT("version", applying.version)),
 								"the apply function of aggregate \"%s\" returned null for an event of type \"%.*s\"",
-								aggregate->name, applying.type_length, applying.type),
+								aggregate->prepared.name, applying.type_length, applying.type),
 					 errhint("An apply function returns the next state: the unchanged one for events that do not matter.")));
 		keep_state(fold, result);
 		fold->state_isnull = false;

@@ -37,8 +37,8 @@
 typedef struct Definition
 {
 	char	   *name;
-	Datum		values[REGISTRY_NCOLUMNS];
-	bool		nulls[REGISTRY_NCOLUMNS];
+	Datum		values[AGGREGATE_NCOLUMNS];
+	bool		nulls[AGGREGATE_NCOLUMNS];
 	Oid			state_type;		/* of the functions seen so far */
 	int			nfunctions;
 	char	  **event_types;
@@ -86,7 +86,7 @@ check_function(Definition *def, const char *function, bool for_all_types)
 							format_type_be(def->state_type), format_type_be(state_type)),
 				 errhint("All apply functions of an aggregate take and return one type.")));
 	def->state_type = state_type;
-	if (def->nulls[REGISTRY_INITIAL] && func_strict(oid))
+	if (def->nulls[AGGREGATE_INITIAL] && func_strict(oid))
 		bad_definition(def->name, "initial", psprintf("%s is strict, so it cannot begin with a null state", format_procedure(oid)),
 					   "Give the initial state, or declare the function CALLED ON NULL INPUT.");
 	if (!es_may_execute(oid, GetUserId()))
@@ -131,12 +131,12 @@ check_functions_by_type(Definition *def, Jsonb *by_type)
 static HeapTuple
 row_to_change(Relation rel, const char *name)
 {
-	HeapTuple	tuple = es_aggregate_find_row(rel, name);
+	HeapTuple	tuple = es_prepared_find_row(rel, name);
 	bool		isnull;
 
 	if (HeapTupleIsValid(tuple) &&
 		!has_privs_of_role(GetUserId(),
-						   DatumGetObjectId(heap_getattr(tuple, REGISTRY_OWNER + 1, RelationGetDescr(rel), &isnull))))
+						   DatumGetObjectId(heap_getattr(tuple, AGGREGATE_OWNER + 1, RelationGetDescr(rel), &isnull))))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("aggregate", name)),
 							"aggregate \"%s\" was registered by another role", name),
@@ -179,7 +179,7 @@ write_definition(Definition *def, Relation rel, HeapTuple old)
 		Datum		values[APPLY_NCOLUMNS];
 		bool		nulls[APPLY_NCOLUMNS] = {0};
 
-		values[APPLY_AGGREGATE] = def->values[REGISTRY_NAME];
+		values[APPLY_AGGREGATE] = def->values[AGGREGATE_NAME];
 		values[APPLY_EVENT_TYPE] = CStringGetTextDatum(def->event_types[i]);
 		values[APPLY_FUNCTION] = CStringGetTextDatum(def->functions[i]);
 		CatalogTupleInsert(functions, heap_form_tuple(RelationGetDescr(functions), values, nulls));
@@ -208,8 +208,8 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 	es_require_writable();
 
 	def.name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (def.name[0] == '\0' || strlen(def.name) >= ES_AGGREGATE_NAME)
-		bad_definition(def.name, "name", psprintf("a name has 1 to %d bytes", ES_AGGREGATE_NAME - 1), "Choose another name.");
+	if (def.name[0] == '\0' || strlen(def.name) >= ES_PREPARED_NAME)
+		bad_definition(def.name, "name", psprintf("a name has 1 to %d bytes", ES_PREPARED_NAME - 1), "Choose another name.");
 	unknown = text_to_cstring(PG_GETARG_TEXT_PP(5));
 	if (strcmp(unknown, "error") != 0 && strcmp(unknown, "ignore") != 0)
 		bad_definition(def.name, "unknown_events", psprintf("unknown_events \"%s\" is unknown", unknown),
@@ -225,10 +225,10 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 							"permission denied to register aggregate \"%s\"", def.name),
 				 errhint("This takes CREATE on the database, or to own the store in use.")));
 
-	def.nulls[REGISTRY_APPLY] = PG_ARGISNULL(1);
-	def.nulls[REGISTRY_INITIAL] = PG_ARGISNULL(2);
+	def.nulls[AGGREGATE_APPLY] = PG_ARGISNULL(1);
+	def.nulls[AGGREGATE_INITIAL] = PG_ARGISNULL(2);
 	if (!PG_ARGISNULL(1))
-		def.values[REGISTRY_APPLY] =
+		def.values[AGGREGATE_APPLY] =
 			CStringGetTextDatum(check_function(&def, text_to_cstring(PG_GETARG_TEXT_PP(1)), true));
 	if (!PG_ARGISNULL(4))
 		check_functions_by_type(&def, PG_GETARG_JSONB_P(4));
@@ -240,15 +240,15 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 		/* so that a bad value is refused here, not at the first fold */
 		getTypeInputInfo(def.state_type, &input, &parameter);
 		(void) OidInputFunctionCall(input, text_to_cstring(PG_GETARG_TEXT_PP(2)), parameter, -1);
-		def.values[REGISTRY_INITIAL] = PG_GETARG_DATUM(2);
+		def.values[AGGREGATE_INITIAL] = PG_GETARG_DATUM(2);
 	}
-	def.values[REGISTRY_NAME] = PG_GETARG_DATUM(0);
-	def.values[REGISTRY_PREFIX] = PG_ARGISNULL(3) ? CStringGetTextDatum(psprintf("%s-", def.name)) : PG_GETARG_DATUM(3);
-	def.values[REGISTRY_UNKNOWN_EVENTS] = PG_GETARG_DATUM(5);
-	def.values[REGISTRY_SNAPSHOT_EVERY] = PG_GETARG_DATUM(6);
-	def.values[REGISTRY_SNAPSHOT_VERSION] = PG_GETARG_DATUM(7);
-	def.values[REGISTRY_OWNER] = ObjectIdGetDatum(GetUserId());
-	def.values[REGISTRY_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	def.values[AGGREGATE_NAME] = PG_GETARG_DATUM(0);
+	def.values[AGGREGATE_PREFIX] = PG_ARGISNULL(3) ? CStringGetTextDatum(psprintf("%s-", def.name)) : PG_GETARG_DATUM(3);
+	def.values[AGGREGATE_UNKNOWN_EVENTS] = PG_GETARG_DATUM(5);
+	def.values[AGGREGATE_SNAPSHOT_EVERY] = PG_GETARG_DATUM(6);
+	def.values[AGGREGATE_SNAPSHOT_VERSION] = PG_GETARG_DATUM(7);
+	def.values[AGGREGATE_OWNER] = ObjectIdGetDatum(GetUserId());
+	def.values[AGGREGATE_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 
 	/* one registration at a time, so that the check below holds */
 	rel = table_open(es_extension_relation("aggregate_registry"), ShareRowExclusiveLock);

@@ -47,7 +47,7 @@ stream_of(const EsAggregate *aggregate, text *id)
 
 	if (id_length == 0)
 		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("aggregate", aggregate->name)),
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name)),
 							"the identity of an aggregate must not be empty"),
 				 errhint("Pass the id that follows the prefix \"%s\" in the stream's name.", aggregate->prefix)));
 	stream = palloc(VARHDRSZ + prefix_length + id_length);
@@ -203,8 +203,8 @@ event_store_rehydrate_as(PG_FUNCTION_ARGS)
 	aggregate = begin(PG_GETARG_TEXT_PP(1), &store, &log, ACL_SELECT);
 	if (aggregate->state_type != type)
 		ereport(ERROR,
-				(es_problem(ERRCODE_DATATYPE_MISMATCH, ES_MEMBERS(ES_TEXT("aggregate", aggregate->name)),
-							"the state of aggregate \"%s\" is of type %s, not %s", aggregate->name,
+				(es_problem(ERRCODE_DATATYPE_MISMATCH, ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name)),
+							"the state of aggregate \"%s\" is of type %s, not %s", aggregate->prepared.name,
 							format_type_be(aggregate->state_type), format_type_be(type)),
 				 errhint("Pass null::%s as the first argument.", format_type_be(aggregate->state_type))));
 	fold = rehydrate(aggregate, store, log, PG_GETARG_TEXT_PP(2), &bound, &stream_id);

@@ -114,7 +114,7 @@ es_snapshot_load(EsFold *fold, EsStore *store, int64 stream_id, int64 up_to, Sna
 		return false;
 	ScanKeyInit(&keys[0], SNAPSHOT_STREAM_ID + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
 	ScanKeyEntryInitialize(&keys[1], 0, SNAPSHOT_AGGREGATE + 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
-						   F_TEXTEQ, CStringGetTextDatum(fold->aggregate->name));
+						   F_TEXTEQ, CStringGetTextDatum(fold->aggregate->prepared.name));
 	scan = systable_beginscan(rel, es_primary_key(rel), true, snapshot, 2, keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -169,7 +169,7 @@ es_snapshot_save(EsFold *fold, EsStore *store, int64 stream_id)
 	values[SNAPSHOT_VERSION] = Int64GetDatum(fold->version);
 	values[SNAPSHOT_DEFINITION] = Int64GetDatum(aggregate->definition);
 	values[SNAPSHOT_CREATED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[SNAPSHOT_AGGREGATE] = CStringGetTextDatum(aggregate->name);
+	values[SNAPSHOT_AGGREGATE] = CStringGetTextDatum(aggregate->prepared.name);
 	values[SNAPSHOT_STATE] = JsonbPGetDatum(state);
 	SPI_connect();
 	result = SPI_execute_plan(es_statement_plan(store, ES_STMT_SAVE_SNAPSHOT), values, NULL, false, 0);
