@@ -184,5 +184,18 @@ INSERT INTO event_log SELECT * FROM event_log LIMIT 1;
 CREATE FUNCTION watched.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER swallow BEFORE INSERT ON watched.event_log FOR EACH ROW EXECUTE FUNCTION watched.swallow();
 SELECT * FROM event_store.append_event('order-1', 'D');
+DROP TRIGGER swallow ON watched.event_log;
+CREATE RULE swallow AS ON INSERT TO watched.event_log DO INSTEAD NOTHING;
+SELECT * FROM event_store.append_event('order-1', 'D');
 DROP SCHEMA watched CASCADE;
+
+-- an expected version of every type of integer, as literal, constant and parameter
+SET search_path = shop;
+SELECT first_version FROM event_store.append_event('typed', 'A', expected => 0::smallint);
+SELECT first_version FROM event_store.append_event('typed', 'A', expected => '1');
+PREPARE typed(smallint) AS SELECT first_version FROM event_store.append('typed', '{"type": "A", "data": 1}', $1);
+EXECUTE typed(2);
+SELECT first_version FROM event_store.append('typed', '{"type": "A", "data": 1}'::jsonb, event_store.stream_version('typed')::smallint);
+SELECT event_store.append_event('typed', 'A', expected => (-1)::smallint);
+SELECT event_store.append_event('typed', 'A', expected => 4::smallint + 1);
 DROP SCHEMA shop CASCADE;

@@ -37,9 +37,13 @@ END $$;
 SELECT last_position FROM event_store.append_event('s', 'C');
 
 -- tables altered by hand
-CREATE INDEX lowered ON event_streams (lower(stream_name));
+CREATE INDEX spying ON event_streams ((mine.spy(1)), stream_name);
+RESET ROLE;
+SELECT schema FROM event_store.stores;
+SELECT count(*) FROM event_store.read_stream('s');
+SET ROLE regress_es_mallory;
 SELECT event_store.append_event('t', 'A');
-DROP INDEX lowered;
+DROP INDEX spying;
 ALTER TABLE event_streams ADD COLUMN a text, ADD COLUMN b text;
 SELECT event_store.append_event('t', 'A');
 ALTER TABLE event_streams DROP COLUMN a, DROP COLUMN b;

@@ -48,4 +48,8 @@ SELECT count(*) FROM (SELECT event_store.append_event('many-' || n, 'A') FROM ge
 SELECT count(*) FROM (SELECT event_store.append_event('many-' || n, 'B', expected => 1) FROM generate_series(1, 100) n) x;
 SELECT count(DISTINCT stream) FROM event_store.read_category('many');
 RESET event_store.stream_cache_size;
+
+-- made and deleted in one statement
+SELECT (a).last_version, deleted FROM event_store.append_event('short-1', 'A') a, LATERAL event_store.delete_stream('short-1', (a).last_version) deleted;
+SELECT status FROM event_store.stream_info('short-1');
 DROP SCHEMA shop CASCADE;

@@ -17,6 +17,7 @@
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "observe/problem.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 #include "store/store.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	EsSettingsInit();
 	EsShmemInit();
 	EsXactInit();
+	EsProblemLogInit();
 	EsStoreInit();
 	EsSlotInit();
 	EsHorizonInit();

@@ -121,6 +121,8 @@ suite_regress() {
 
 suite_isolation() {
 	local tests=${ISOLATION:-$(make -s PG_CONFIG="$PG_CONFIG" list-isolation)}
+	# a step that waits for what never comes is cancelled after so many seconds, not after 5 minutes
+	export PGISOLATIONTIMEOUT=90
 	pg_regress_suite isolation test/isolation/pg_isolation_regress "$ES_TREE/test/isolation" "$tests" --load-extension=event_store
 }
 
@@ -153,7 +155,8 @@ suite_pgtap() {
 	for file in ${PGTAP:-test/pgtap/*.sql}; do
 		# a database each, so that none sees what another left
 		n=$((n + 1))
-		if es_psql -q -v ON_ERROR_STOP=1 -c "CREATE DATABASE pgtap_$n" &&
+		# no statement waits for ever
+		if es_psql -q -v ON_ERROR_STOP=1 -c "CREATE DATABASE pgtap_$n" -c "ALTER DATABASE pgtap_$n SET statement_timeout = '120 s'" &&
 			PGDATABASE=pgtap_$n es_psql -q -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION event_store' -c 'CREATE EXTENSION pgtap'; then
 			tap_file pgtap "$file" pg_prove --norc --verbose -d "pgtap_$n" "$file" || keep pgtap "$ES_RUN/server/server.log"
 		else

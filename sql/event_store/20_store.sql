@@ -66,6 +66,22 @@ IS 'takes from a role every right that grant_store gave on a store';
 REVOKE ALL ON FUNCTION event_store.revoke_store(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.revoke_store(text, text) TO PUBLIC;
 
+CREATE PROCEDURE event_store.add_index(kind text, concurrently boolean DEFAULT true)
+AS 'MODULE_PATHNAME', 'event_store_add_index'
+LANGUAGE C;
+COMMENT ON PROCEDURE event_store.add_index(text, boolean)
+IS 'gives the current store one more index: type, correlation or time; appends go on meanwhile unless concurrently is false';
+REVOKE ALL ON PROCEDURE event_store.add_index(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE event_store.add_index(text, boolean) TO PUBLIC;
+
+CREATE PROCEDURE event_store.drop_index(kind text, concurrently boolean DEFAULT true)
+AS 'MODULE_PATHNAME', 'event_store_drop_index'
+LANGUAGE C;
+COMMENT ON PROCEDURE event_store.drop_index(text, boolean)
+IS 'takes from the current store an index that add_index gave it';
+REVOKE ALL ON PROCEDURE event_store.drop_index(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE event_store.drop_index(text, boolean) TO PUBLIC;
+
 CREATE FUNCTION event_store.current_store()
 RETURNS text
 AS 'MODULE_PATHNAME', 'event_store_current_store'

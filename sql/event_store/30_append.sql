@@ -36,6 +36,12 @@ COMMENT ON FUNCTION event_store.expected_version_out(event_store.expected_versio
 COMMENT ON FUNCTION event_store.expected_version_recv(internal) IS 'binary input of expected_version';
 COMMENT ON FUNCTION event_store.expected_version_send(event_store.expected_version) IS 'binary output of expected_version';
 
+CREATE FUNCTION event_store.expected_version(smallint)
+RETURNS event_store.expected_version
+AS 'MODULE_PATHNAME', 'event_store_expected_from_int2'
+LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION event_store.expected_version(smallint) IS 'an expected version from a number';
+
 CREATE FUNCTION event_store.expected_version(integer)
 RETURNS event_store.expected_version
 AS 'MODULE_PATHNAME', 'event_store_expected_from_int4'
@@ -54,6 +60,9 @@ AS 'MODULE_PATHNAME', 'event_store_expected_from_text'
 LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION event_store.expected_version(text) IS 'an expected version from text: a number, any, no_stream or exists';
 
+CREATE CAST (smallint AS event_store.expected_version)
+	WITH FUNCTION event_store.expected_version(smallint) AS IMPLICIT;
+COMMENT ON CAST (smallint AS event_store.expected_version) IS 'an expected version from a number';
 CREATE CAST (integer AS event_store.expected_version)
 	WITH FUNCTION event_store.expected_version(integer) AS IMPLICIT;
 COMMENT ON CAST (integer AS event_store.expected_version) IS 'an expected version from a number';
@@ -136,6 +145,7 @@ REVOKE ALL ON FUNCTION
 	event_store.expected_version_out(event_store.expected_version),
 	event_store.expected_version_recv(internal),
 	event_store.expected_version_send(event_store.expected_version),
+	event_store.expected_version(smallint),
 	event_store.expected_version(integer),
 	event_store.expected_version(bigint),
 	event_store.expected_version(text),
@@ -151,6 +161,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.expected_version_out(event_store.expected_version),
 	event_store.expected_version_recv(internal),
 	event_store.expected_version_send(event_store.expected_version),
+	event_store.expected_version(smallint),
 	event_store.expected_version(integer),
 	event_store.expected_version(bigint),
 	event_store.expected_version(text),

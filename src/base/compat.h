@@ -15,6 +15,7 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -135,17 +136,36 @@ es_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
-/* 16 changed the last argument of simple_table_tuple_update. */
-static inline void
-es_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot)
+/*
+ * 16 lets an update that matters to summarizing indexes (BRIN) alone pass the
+ * others by.  Tells whether the new row has to be entered into any index.
+ */
+static inline bool
+es_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, bool *only_summarizing)
 {
 #if PG_VERSION_NUM >= 160000
 	TU_UpdateIndexes update_indexes;
-#else
-	bool		update_indexes;
-#endif
 
 	simple_table_tuple_update(rel, tid, slot, SnapshotSelf, &update_indexes);
+	*only_summarizing = update_indexes == TU_Summarizing;
+	return update_indexes != TU_None;
+#else
+	bool		update_indexes;
+
+	simple_table_tuple_update(rel, tid, slot, SnapshotSelf, &update_indexes);
+	*only_summarizing = false;
+	return update_indexes;
+#endif
+}
+
+static inline void
+es_insert_index_tuples(ResultRelInfo *rel, TupleTableSlot *slot, EState *estate, bool update, bool only_summarizing)
+{
+#if PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(rel, slot, estate, update, false, NULL, NIL, only_summarizing);
+#else
+	ExecInsertIndexTuples(rel, slot, estate, update, false, NULL, NIL);
+#endif
 }
 
 /* 17 lets an extension name its wait events; before, all read "Extension". */

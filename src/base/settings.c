@@ -13,6 +13,8 @@
 
 #include "base/settings.h"
 
+#define MAX_LANGUAGE_TAG	35	/* what RFC 5646 asks for at least */
+
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -20,7 +22,45 @@ int			es_max_json_depth;
 int			es_max_name_length;
 int			es_max_stores;
 int			es_max_stream_locks;
+bool		es_problem_debug;
+int			es_problem_detail_size = 8192;	/* errors may come before the settings are defined */
+char	   *es_problem_language;
+double		es_problem_log_rate;
+int			es_problem_log_size;
 int			es_stream_cache_size;
+
+/* Is it formed like a language tag, as de or pt-BR? */
+bool
+es_is_language_tag(const char *tag)
+{
+	int			length = 0;
+
+	if (strlen(tag) > MAX_LANGUAGE_TAG)
+		return false;
+	for (const char *c = tag;; c++)
+	{
+		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (c > tag + 1 && *c >= '0' && *c <= '9'))
+		{
+			if (++length > 8)
+				return false;
+		}
+		else if ((*c != '-' && *c != '\0') || length == 0)
+			return false;
+		else if (*c == '\0')
+			return true;
+		else
+			length = 0;
+	}
+}
+
+static bool
+check_language(char **newval, void **extra, GucSource source)
+{
+	if (es_is_language_tag(*newval))
+		return true;
+	GUC_check_errhint("A language is written as en or pt-BR.");
+	return false;
+}
 
 void
 EsSettingsInit(void)
@@ -67,6 +107,36 @@ EsSettingsInit(void)
 							&es_max_stream_locks,
 							1000, 1, INT_MAX,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.problem_debug",
+							 "Shows names of tables, columns and constraints and the query in problem documents of server errors.",
+							 "For development: such documents may be passed on to strangers.",
+							 &es_problem_debug,
+							 false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.problem_detail_size",
+							"Longest text in a problem document that is made by the extension, in bytes; what is longer is cut.",
+							NULL,
+							&es_problem_detail_size,
+							8192, 256, 1024 * 1024,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("event_store.problem_language",
+							   "Language of the titles of problem documents, where there are titles in it.",
+							   NULL,
+							   &es_problem_language,
+							   "en",
+							   PGC_USERSET, 0, check_language, NULL, NULL);
+	DefineCustomRealVariable("event_store.problem_log_rate",
+							 "Share of the problems that get an instance and are kept in the log of problems.",
+							 "0 keeps none, 1 keeps all.",
+							 &es_problem_log_rate,
+							 0, 0, 1,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.problem_log_size",
+							"Size of the log of problems, in shared memory.",
+							"The newest problems that fit are kept, of all databases together.",
+							&es_problem_log_size,
+							256, 16, 1024 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.stream_cache_size",
 							"Streams of a store that a session remembers by name.",
 							NULL,

@@ -12,7 +12,14 @@ extern int	es_max_json_depth;
 extern int	es_max_name_length;
 extern int	es_max_stores;
 extern int	es_max_stream_locks;
+extern bool es_problem_debug;
+extern int	es_problem_detail_size;
+extern char *es_problem_language;
+extern double es_problem_log_rate;
+extern int	es_problem_log_size;
 extern int	es_stream_cache_size;
+
+extern bool es_is_language_tag(const char *tag);
 
 extern void EsSettingsInit(void);
 

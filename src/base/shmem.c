@@ -17,6 +17,9 @@
  *	5. the spinlock of a store's waiters (log/wake), the spinlock of the pool
  *	   of in-flight entries (log/horizon); never two of these at once
  *
+ * ES_LWLOCK_PROBLEMS stands alone: it is taken while an error is reported, when
+ * whoever raised it holds none of the others.
+ *
  * Under an LWLock or a spinlock nothing allocates, raises an error or runs a
  * query.
  */

@@ -9,6 +9,7 @@
 
 typedef enum EsLWLock
 {
+	ES_LWLOCK_PROBLEMS,			/* the log of problems (observe/problem_log) */
 	ES_LWLOCK_STORES,			/* which store has which slot (log/horizon) */
 	ES_LWLOCK_WORKERS,			/* the workers of the databases (runtime) */
 	ES_LWLOCK_COUNT

@@ -2,7 +2,7 @@
  * expected.c
  *		The version that a stream is expected to be at: the type, the check.
  *
- * As a type of its own, with implicit casts from integer, bigint and text,
+ * As a type of its own, with implicit casts from integers and text,
  * one signature takes a number, a word, an untyped literal and an untyped
  * parameter (doc/decisions.md tells why overloads cannot).
  */
@@ -127,6 +127,7 @@ PG_FUNCTION_INFO_V1(event_store_expected_in);
 PG_FUNCTION_INFO_V1(event_store_expected_out);
 PG_FUNCTION_INFO_V1(event_store_expected_recv);
 PG_FUNCTION_INFO_V1(event_store_expected_send);
+PG_FUNCTION_INFO_V1(event_store_expected_from_int2);
 PG_FUNCTION_INFO_V1(event_store_expected_from_int4);
 PG_FUNCTION_INFO_V1(event_store_expected_from_int8);
 PG_FUNCTION_INFO_V1(event_store_expected_from_text);
@@ -162,6 +163,12 @@ event_store_expected_send(PG_FUNCTION_ARGS)
 	pq_begintypsend(&message);
 	pq_sendtext(&message, string, strlen(string));
 	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
+}
+
+Datum
+event_store_expected_from_int2(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(es_expected_from_number(PG_GETARG_INT16(0)));
 }
 
 Datum

@@ -25,6 +25,7 @@
 #include "base/errors.h"
 #include "log/batch.h"
 #include "log/scan.h"
+#include "log/stream.h"
 #include "store/event_id.h"
 #include "store/guard.h"
 #include "store/statement.h"
@@ -141,14 +142,17 @@ insert_id(EsBatch *batch, int i, Relation index, IndexInfo *info, ItemPointer ti
 }
 
 static void
-insert_into_index(EsBatch *batch, Relation index, IndexInfo *info, TupleTableSlot *slot)
+insert_into_index(EsBatch *batch, Relation index, const EsLogIndex *which, TupleTableSlot *slot)
 {
+	IndexInfo  *info = which->info;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 	IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 
 	for (int k = 0; k < info->ii_NumIndexAttrs; k++)
 		values[k] = slot_getattr(slot, info->ii_IndexAttrNumbers[k], &nulls[k]);
+	if (which->not_null_only && nulls[0])
+		return;
 	index_insert(index, values, nulls, &slot->tts_tid, batch->log, check, false, info);
 }
 
@@ -236,7 +240,7 @@ insert_direct(EsBatch *batch)
 			table_multi_insert(batch->log, slots, n, command, 0, NULL);
 		for (int x = 0; x < store->nindexes; x++)
 			for (int i = 0; i < n && !store->indexes[x].given_ids_only; i++)
-				insert_into_index(batch, batch->indexes[x], store->indexes[x].info, slots[i]);
+				insert_into_index(batch, batch->indexes[x], &store->indexes[x], slots[i]);
 		MemoryContextSwitchTo(caller);
 		for (int i = 0; i < n; i++)
 		{
@@ -274,12 +278,43 @@ error_is_duplicate_in(const char *index)
 	return result;
 }
 
+/*
+ * A partitioned table has no unique index on ids: look for each of the
+ * caller's, under a lock of its own.
+ */
+static void
+check_unique_ids(EsBatch *batch)
+{
+	if (batch->store->plain)
+		return;
+	for (int i = 0; i < batch->count; i++)
+	{
+		Snapshot	snapshot;
+		EsScan		scan;
+		Datum	   *values;
+		bool	   *nulls;
+		bool		found;
+
+		if (batch->events[i].event_id == NULL)
+			continue;
+		es_event_id_lock(batch->store, batch->log, batch->events[i].event_id);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		es_scan_event_id(&scan, batch->store, batch->log, batch->events[i].event_id, snapshot);
+		found = es_scan_next(&scan, &values, &nulls);
+		es_scan_end(&scan);
+		UnregisterSnapshot(snapshot);
+		if (found)
+			duplicate_event(batch, i);
+	}
+}
+
 /* Write the rows with an INSERT statement each, as the caller. */
 static void
 insert_sql(EsBatch *batch)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *id_index = get_rel_name(batch->store->log_by_event_id);
+	volatile bool inserted;
 
 	SPI_connect();
 	for (int i = 0; i < batch->count; i++)
@@ -300,8 +335,10 @@ insert_sql(EsBatch *batch)
 			int			result = SPI_execute_plan(es_statement_plan(batch->store, ES_STMT_INSERT),
 												  values, spi_nulls, false, 0);
 
-			if (result != SPI_OK_INSERT)
+			if (result < 0)
 				elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+			/* a rule may have made another command of it */
+			inserted = result == SPI_OK_INSERT && SPI_processed == 1;
 		}
 		PG_CATCH();
 		{
@@ -316,7 +353,7 @@ insert_sql(EsBatch *batch)
 		}
 		PG_END_TRY();
 		es_guard_close();
-		if (SPI_processed != 1)
+		if (!inserted)
 			ereport(ERROR,
 					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
 								ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)),
@@ -375,6 +412,7 @@ es_batch_insert(EsBatch *batch)
 		insert_direct(batch);
 		return;
 	}
+	check_unique_ids(batch);
 	insert_sql(batch);
 	for (int p = 0; p < batch->nparts && batch->store->plain; p++)
 		if (batch->parts[p].count > 0)

@@ -104,12 +104,13 @@ es_mark_advance(EsStore *store)
 			TupleTableSlot *changed = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 			Datum		values[MARK_NCOLUMNS];
 			bool		nulls[MARK_NCOLUMNS] = {0};
+			bool		only_summarizing;
 
 			memcpy(values, slot->tts_values, sizeof(values));
 			values[MARK_POSITION] = Int64GetDatum(mark);
 			values[MARK_CHANGED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 			ExecForceStoreHeapTuple(heap_form_tuple(RelationGetDescr(rel), values, nulls), changed, true);
-			es_table_tuple_update(rel, &tid, changed);
+			(void) es_table_tuple_update(rel, &tid, changed, &only_summarizing);
 			ExecDropSingleTupleTableSlot(changed);
 		}
 	}

@@ -25,6 +25,7 @@
 #include "base/errors.h"
 #include "log/horizon.h"
 #include "log/mark.h"
+#include "log/merge.h"
 #include "log/read.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -36,25 +37,8 @@
 /* A hundred years in ms: for ever, and no overflow of a timestamp. */
 #define MAX_TIMEOUT		(INT64CONST(36525) * SECS_PER_DAY * 1000)
 
-/* A list of names to filter by; NULL data: no filter. */
-typedef struct Names
-{
-	int			count;
-	Datum	   *data;
-} Names;
-
-/* What a reader of all streams asked for. */
-typedef struct ReadQuery
-{
-	int64		after;
-	int64		max_count;
-	bool		backward;
-	Names		types;
-	Names		categories;
-} ReadQuery;
-
-static bool
-name_matches(const Names *names, const char *data, int length)
+bool
+es_name_matches(const EsNames *names, const char *data, int length)
 {
 	if (names->data == NULL)
 		return true;
@@ -65,30 +49,31 @@ name_matches(const Names *names, const char *data, int length)
 	return false;
 }
 
-/* The fields of a recorded_event from a row of event_log; values and nulls have room for RECORDED_NFIELDS. */
+/* The fields of a recorded_event from a row of event_log. */
 void
 es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
 {
-	values[RECORDED_POSITION] = row[LOG_POSITION];
-	values[RECORDED_STREAM] = PointerGetDatum(stream);
-	values[RECORDED_VERSION] = row[LOG_VERSION];
-	values[RECORDED_EVENT_ID] = row[LOG_EVENT_ID];
-	values[RECORDED_TYPE] = row[LOG_EVENT_TYPE];
-	values[RECORDED_DATA] = row[LOG_DATA];
-	values[RECORDED_METADATA] = row[LOG_METADATA];
-	values[RECORDED_CORRELATION_ID] = row[LOG_CORRELATION_ID];
-	values[RECORDED_CAUSATION_ID] = row[LOG_CAUSATION_ID];
-	values[RECORDED_CREATED_AT] = row[LOG_CREATED_AT];
 	memset(nulls, false, RECORDED_NFIELDS * sizeof(bool));
-	nulls[RECORDED_METADATA] = row_nulls[LOG_METADATA];
-	nulls[RECORDED_CORRELATION_ID] = row_nulls[LOG_CORRELATION_ID];
-	nulls[RECORDED_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
+	values[FIELD_POSITION] = row[LOG_POSITION];
+	values[FIELD_STREAM] = PointerGetDatum(stream);
+	values[FIELD_VERSION] = row[LOG_VERSION];
+	values[FIELD_EVENT_ID] = row[LOG_EVENT_ID];
+	values[FIELD_TYPE] = row[LOG_EVENT_TYPE];
+	values[FIELD_DATA] = row[LOG_DATA];
+	values[FIELD_METADATA] = row[LOG_METADATA];
+	values[FIELD_CORRELATION_ID] = row[LOG_CORRELATION_ID];
+	values[FIELD_CAUSATION_ID] = row[LOG_CAUSATION_ID];
+	values[FIELD_CREATED_AT] = row[LOG_CREATED_AT];
+	nulls[FIELD_METADATA] = row_nulls[LOG_METADATA];
+	nulls[FIELD_CORRELATION_ID] = row_nulls[LOG_CORRELATION_ID];
+	nulls[FIELD_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
 }
 
-/* Give one row of event_log back as a recorded_event. */
-static void
-put_event(ReturnSetInfo *result, text *stream, const Datum *row, const bool *row_nulls)
+/* The sink of a function that returns recorded_events; target is its ReturnSetInfo. */
+void
+es_put_event(void *target, text *stream, const Datum *row, const bool *row_nulls)
 {
+	ReturnSetInfo *result = target;
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
 
@@ -103,39 +88,43 @@ reads_by_mark(const EsStore *store)
 	return RecoveryInProgress() || store->copy || IsolationUsesXactSnapshot();
 }
 
-/* Put the rows with low <= position <= high that match; returns their number. */
+/* Read the rows with low <= position <= high that match; returns their number. */
 static int64
-read_range(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQuery *query,
-		   int64 low, int64 high, Snapshot snapshot)
+read_range(EsStore *store, Relation log, const EsReadQuery *query,
+		   int64 low, int64 high, Snapshot snapshot, EsEventSink sink, void *target)
 {
-	EsScan		scan;
+	EsMerge		merge;
 	Datum	   *values;
 	bool	   *nulls;
 	int64		count = 0;
 
 	if (low > high || query->max_count == 0)
 		return 0;
-	es_scan_log(&scan, store, log, low, high, query->backward, snapshot);
-	while (count < query->max_count && es_scan_next(&scan, &values, &nulls))
+	es_merge_begin(&merge, store, log, query, low, high, snapshot);
+	while (count < query->max_count && es_merge_next(&merge, &values, &nulls))
 	{
 		text	   *stream;
 
+		if (query->correlation != NULL &&
+			(nulls[LOG_CORRELATION_ID] ||
+			 memcmp(DatumGetUUIDP(values[LOG_CORRELATION_ID]), query->correlation, UUID_LEN) != 0))
+			continue;
 		if (query->types.data != NULL)
 		{
 			/* in a wide row even a short type may have been compressed */
 			text	   *type = DatumGetTextPP(values[LOG_EVENT_TYPE]);
 
-			if (!name_matches(&query->types, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)))
+			if (!es_name_matches(&query->types, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)))
 				continue;
 		}
 		stream = es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot);
-		if (!name_matches(&query->categories, VARDATA_ANY(stream),
+		if (!es_name_matches(&query->categories, VARDATA_ANY(stream),
 						  es_stream_category_length(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream))))
 			continue;
-		put_event(result, stream, values, nulls);
+		sink(target, stream, values, nulls);
 		count++;
 	}
-	es_scan_end(&scan);
+	es_merge_end(&merge);
 	return count;
 }
 
@@ -159,46 +148,87 @@ check_not_ahead(EsStore *store, int64 after)
 }
 
 /*
- * Put the events in order that the query asks for and that are final now;
- * returns their number.  *passed is set to the highest position that a forward
- * reader who got less than max_count has passed for good.
+ * Learn what is final now.  The horizon is taken first and the snapshot second;
+ * a reader that cannot do that goes by the durable mark.  What is read leaves
+ * the server, so it is flushed here: a crash must not undo it.
  */
-static int64
-read_in_order(ReturnSetInfo *result, EsStore *store, Relation log, const ReadQuery *query, int64 *passed)
+void
+es_final_begin(EsFinal *final, EsStore *store)
 {
 	XLogRecPtr	released = InvalidXLogRecPtr;
-	Snapshot	snapshot;
-	int64		last;
-	int64		count;
 
-	if (reads_by_mark(store))
+	final->by_mark = reads_by_mark(store);
+	if (final->by_mark)
 	{
-		snapshot = RegisterSnapshot(GetTransactionSnapshot());
-		last = es_mark_read(store, snapshot);
+		final->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+		final->last = es_mark_read(store, final->snapshot);
 		if (!RecoveryInProgress() && !store->copy)
 			(void) es_horizon(store, &released);
 	}
 	else
 	{
 		/* The horizon first, the snapshot second: never the other way round. */
-		last = es_horizon(store, &released) - 1;
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		if (!query->backward && query->after > last)
-			check_not_ahead(store, query->after);
+		final->last = es_horizon(store, &released) - 1;
+		final->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	}
-
-	/* What is read here leaves the server, so a crash must not undo it. */
 	XLogFlush(released);
+}
 
+void
+es_final_end(EsFinal *final)
+{
+	UnregisterSnapshot(final->snapshot);
+}
+
+/* The lowest and the highest position that the query is about; none if low > high. */
+void
+es_final_range(const EsFinal *final, EsStore *store, const EsReadQuery *query, int64 *low, int64 *high)
+{
 	if (query->backward)
-		count = read_range(result, store, log, query, 1, Min(query->after - 1, last), snapshot);
-	else if (query->after < last)
-		count = read_range(result, store, log, query, query->after + 1, last, snapshot);
-	else
-		count = 0;
-	UnregisterSnapshot(snapshot);
-	*passed = Max(query->after, last);
+	{
+		*low = 1;
+		*high = Min(query->after - 1, final->last);
+		return;
+	}
+	if (!final->by_mark && query->after > final->last)
+		check_not_ahead(store, query->after);
+	*low = query->after < final->last ? query->after + 1 : 1;
+	*high = query->after < final->last ? final->last : 0;
+}
+
+/*
+ * Read the events in order that the query asks for and that are final now;
+ * returns their number.  *passed is set to the highest position that a forward
+ * reader who got less than max_count has passed for good.
+ */
+int64
+es_read_in_order(EsStore *store, Relation log, const EsReadQuery *query, EsEventSink sink, void *target, int64 *passed)
+{
+	EsFinal		final;
+	int64		low;
+	int64		high;
+	int64		count;
+
+	es_final_begin(&final, store);
+	es_final_range(&final, store, query, &low, &high);
+	count = read_range(store, log, query, low, high, final.snapshot, sink, target);
+	es_final_end(&final);
+	*passed = Max(query->after, final.last);
 	return count;
+}
+
+/* Read the event at a position, if the snapshot sees one. */
+void
+es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot, EsEventSink sink, void *target)
+{
+	EsScan		scan;
+	Datum	   *values;
+	bool	   *nulls;
+
+	es_scan_log(&scan, store, log, position, position, false, snapshot);
+	if (es_scan_next(&scan, &values, &nulls))
+		sink(target, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
+	es_scan_end(&scan);
 }
 
 /* --- arguments --- */
@@ -212,8 +242,8 @@ bad_argument(const char *name, int64 value, const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
-static bool
-direction_argument(FunctionCallInfo fcinfo, int argument)
+bool
+es_direction_argument(FunctionCallInfo fcinfo, int argument)
 {
 	char	   *direction;
 
@@ -230,8 +260,8 @@ direction_argument(FunctionCallInfo fcinfo, int argument)
 }
 
 /* Null means no limit. */
-static int64
-count_argument(FunctionCallInfo fcinfo, int argument)
+int64
+es_count_argument(FunctionCallInfo fcinfo, int argument)
 {
 	int64		count;
 
@@ -244,8 +274,8 @@ count_argument(FunctionCallInfo fcinfo, int argument)
 }
 
 /* Null means from the beginning or, backward, from the end. */
-static int64
-position_argument(FunctionCallInfo fcinfo, int argument, bool backward)
+int64
+es_position_argument(FunctionCallInfo fcinfo, int argument, bool backward)
 {
 	int64		position;
 
@@ -259,10 +289,10 @@ position_argument(FunctionCallInfo fcinfo, int argument, bool backward)
 }
 
 /* Null means no filter. */
-static Names
-names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+EsNames
+es_names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 {
-	Names		names = {0};
+	EsNames		names = {0};
 	bool	   *nulls;
 
 	if (PG_ARGISNULL(argument))
@@ -292,8 +322,7 @@ timeout_argument(FunctionCallInfo fcinfo, int argument)
 
 	es_require_argument(fcinfo, argument, "timeout");
 	interval = PG_GETARG_INTERVAL_P(argument);
-	timeout = interval->time / 1000 +
-		((int64) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000);
+	timeout = es_interval_ms(interval);
 	if (timeout < 0)
 		bad_argument("timeout", timeout, "ms is negative", "Pass an interval of 0 or more.");
 	return Min(timeout, MAX_TIMEOUT);
@@ -302,6 +331,8 @@ timeout_argument(FunctionCallInfo fcinfo, int argument)
 PG_FUNCTION_INFO_V1(event_store_read_stream);
 PG_FUNCTION_INFO_V1(event_store_read_all);
 PG_FUNCTION_INFO_V1(event_store_read_category);
+PG_FUNCTION_INFO_V1(event_store_read_by_type);
+PG_FUNCTION_INFO_V1(event_store_read_by_correlation);
 PG_FUNCTION_INFO_V1(event_store_poll);
 PG_FUNCTION_INFO_V1(event_store_event);
 PG_FUNCTION_INFO_V1(event_store_head);
@@ -311,8 +342,8 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	text	   *name;
-	int64		max_count = count_argument(fcinfo, 2);
-	bool		backward = direction_argument(fcinfo, 3);
+	int64		max_count = es_count_argument(fcinfo, 2);
+	bool		backward = es_direction_argument(fcinfo, 3);
 	int64		from = backward ? PG_INT64_MAX : 1;
 	Snapshot	snapshot = GetActiveSnapshot();
 	EsStore    *store;
@@ -342,7 +373,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 		else
 			es_scan_stream(&scan, store, log, stream.id, from, PG_INT64_MAX, false, snapshot);
 		for (int64 i = 0; i < max_count && es_scan_next(&scan, &values, &nulls); i++)
-			put_event(result, name, values, nulls);
+			es_put_event(result, name, values, nulls);
 		es_scan_end(&scan);
 	}
 	table_close(log, NoLock);
@@ -350,7 +381,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 }
 
 static void
-read_all(FunctionCallInfo fcinfo, const ReadQuery *query)
+read_all(FunctionCallInfo fcinfo, const EsReadQuery *query)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsStore    *store;
@@ -359,20 +390,20 @@ read_all(FunctionCallInfo fcinfo, const ReadQuery *query)
 
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	(void) read_in_order(result, store, log, query, &passed);
+	(void) es_read_in_order(store, log, query, es_put_event, result, &passed);
 	table_close(log, NoLock);
 }
 
 Datum
 event_store_read_all(PG_FUNCTION_ARGS)
 {
-	ReadQuery		query;
+	EsReadQuery query = {0};
 
-	query.backward = direction_argument(fcinfo, 4);
-	query.after = position_argument(fcinfo, 0, query.backward);
-	query.max_count = count_argument(fcinfo, 1);
-	query.types = names_argument(fcinfo, 2, "types");
-	query.categories = names_argument(fcinfo, 3, "categories");
+	query.backward = es_direction_argument(fcinfo, 4);
+	query.after = es_position_argument(fcinfo, 0, query.backward);
+	query.max_count = es_count_argument(fcinfo, 1);
+	query.types = es_names_argument(fcinfo, 2, "types");
+	query.categories = es_names_argument(fcinfo, 3, "categories");
 	read_all(fcinfo, &query);
 	return (Datum) 0;
 }
@@ -380,16 +411,44 @@ event_store_read_all(PG_FUNCTION_ARGS)
 Datum
 event_store_read_category(PG_FUNCTION_ARGS)
 {
-	ReadQuery		query;
+	EsReadQuery query = {0};
 	Datum		category;
 
 	es_require_argument(fcinfo, 0, "category");
 	category = PointerGetDatum(PG_GETARG_TEXT_PP(0));
-	query.backward = direction_argument(fcinfo, 4);
-	query.after = position_argument(fcinfo, 1, query.backward);
-	query.max_count = count_argument(fcinfo, 2);
-	query.types = names_argument(fcinfo, 3, "types");
-	query.categories = (Names) {.count = 1, .data = &category};
+	query.backward = es_direction_argument(fcinfo, 4);
+	query.after = es_position_argument(fcinfo, 1, query.backward);
+	query.max_count = es_count_argument(fcinfo, 2);
+	query.types = es_names_argument(fcinfo, 3, "types");
+	query.categories = (EsNames) {.count = 1, .data = &category};
+	read_all(fcinfo, &query);
+	return (Datum) 0;
+}
+
+Datum
+event_store_read_by_type(PG_FUNCTION_ARGS)
+{
+	EsReadQuery query = {.by_type = true};
+
+	es_require_argument(fcinfo, 0, "types");
+	query.backward = es_direction_argument(fcinfo, 3);
+	query.types = es_names_argument(fcinfo, 0, "types");
+	query.after = es_position_argument(fcinfo, 1, query.backward);
+	query.max_count = es_count_argument(fcinfo, 2);
+	read_all(fcinfo, &query);
+	return (Datum) 0;
+}
+
+Datum
+event_store_read_by_correlation(PG_FUNCTION_ARGS)
+{
+	EsReadQuery query = {0};
+
+	es_require_argument(fcinfo, 0, "correlation_id");
+	query.correlation = PG_GETARG_UUID_P(0);
+	query.backward = es_direction_argument(fcinfo, 3);
+	query.after = es_position_argument(fcinfo, 1, query.backward);
+	query.max_count = es_count_argument(fcinfo, 2);
 	read_all(fcinfo, &query);
 	return (Datum) 0;
 }
@@ -398,17 +457,17 @@ Datum
 event_store_poll(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ReadQuery		query = {0};
+	EsReadQuery query = {0};
 	EsStore    *store;
 	Relation	log;
 	TimestampTz deadline;
 
 	es_require_argument(fcinfo, 0, "after_position");
-	query.after = position_argument(fcinfo, 0, false);
-	query.max_count = count_argument(fcinfo, 1);
+	query.after = es_position_argument(fcinfo, 0, false);
+	query.max_count = es_count_argument(fcinfo, 1);
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_argument(fcinfo, 2));
-	query.types = names_argument(fcinfo, 3, "types");
-	query.categories = names_argument(fcinfo, 4, "categories");
+	query.types = es_names_argument(fcinfo, 3, "types");
+	query.categories = es_names_argument(fcinfo, 4, "categories");
 
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
@@ -430,7 +489,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 
 		if (!reads_by_mark(store))
 			es_wake_prepare(es_store_slot(store));
-		count = read_in_order(result, store, log, &query, &query.after);
+		count = es_read_in_order(store, log, &query, es_put_event, result, &query.after);
 		remaining = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (count > 0 || query.max_count == 0 || remaining <= 0)
 			break;
@@ -456,7 +515,7 @@ event_store_event(PG_FUNCTION_ARGS)
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	es_scan_event_id(&scan, store, log, PG_GETARG_UUID_P(0), snapshot);
 	if (es_scan_next(&scan, &values, &nulls))
-		put_event(result, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
+		es_put_event(result, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
 	es_scan_end(&scan);
 	table_close(log, NoLock);
 	return (Datum) 0;
@@ -467,28 +526,18 @@ event_store_head(PG_FUNCTION_ARGS)
 {
 	EsStore    *store;
 	Relation	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	Snapshot	snapshot;
+	EsFinal		final;
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
-	int64		last;
 	int64		head = 0;
 
-	if (reads_by_mark(store))
-	{
-		snapshot = RegisterSnapshot(GetTransactionSnapshot());
-		last = es_mark_read(store, snapshot);
-	}
-	else
-	{
-		last = es_horizon(store, NULL) - 1;
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
-	}
-	es_scan_log(&scan, store, log, 1, last, true, snapshot);
+	es_final_begin(&final, store);
+	es_scan_log(&scan, store, log, 1, final.last, true, final.snapshot);
 	if (es_scan_next(&scan, &values, &nulls))
 		head = DatumGetInt64(values[LOG_POSITION]);
 	es_scan_end(&scan);
-	UnregisterSnapshot(snapshot);
+	es_final_end(&final);
 	table_close(log, NoLock);
 	PG_RETURN_INT64(head);
 }

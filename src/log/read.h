@@ -1,26 +1,77 @@
 /*
  * read.h
- *		Events as they are given back.
+ *		Reading in the order of positions, for the functions that do.
  */
 #ifndef ES_READ_H
 #define ES_READ_H
 
+#include "fmgr.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+#include "store/store.h"
+
 /* Fields of the type recorded_event. */
 enum EsRecordedField
 {
-	RECORDED_POSITION,
-	RECORDED_STREAM,
-	RECORDED_VERSION,
-	RECORDED_EVENT_ID,
-	RECORDED_TYPE,
-	RECORDED_DATA,
-	RECORDED_METADATA,
-	RECORDED_CORRELATION_ID,
-	RECORDED_CAUSATION_ID,
-	RECORDED_CREATED_AT,
+	FIELD_POSITION,
+	FIELD_STREAM,
+	FIELD_VERSION,
+	FIELD_EVENT_ID,
+	FIELD_TYPE,
+	FIELD_DATA,
+	FIELD_METADATA,
+	FIELD_CORRELATION_ID,
+	FIELD_CAUSATION_ID,
+	FIELD_CREATED_AT,
 	RECORDED_NFIELDS
 };
 
+/* A list of names to filter by; NULL data: no filter. */
+typedef struct EsNames
+{
+	int			count;
+	Datum	   *data;
+} EsNames;
+
+/* What a reader of all streams asks for. */
+typedef struct EsReadQuery
+{
+	int64		after;
+	int64		max_count;
+	bool		backward;
+	bool		by_type;		/* go along the index over types, if there is one */
+	EsNames		types;
+	EsNames		categories;
+	const pg_uuid_t *correlation;	/* NULL: any */
+} EsReadQuery;
+
+/* What is final now: every event up to a position, as a snapshot sees them. */
+typedef struct EsFinal
+{
+	int64		last;
+	Snapshot	snapshot;
+	bool		by_mark;
+} EsFinal;
+
+/* Takes one row of event_log that was read. */
+typedef void (*EsEventSink) (void *target, text *stream, const Datum *row, const bool *nulls);
+
+extern void es_final_begin(EsFinal *final, EsStore *store);
+extern void es_final_range(const EsFinal *final, EsStore *store, const EsReadQuery *query, int64 *low, int64 *high);
+extern void es_final_end(EsFinal *final);
+extern int64 es_read_in_order(EsStore *store, Relation log, const EsReadQuery *query,
+							  EsEventSink sink, void *target, int64 *passed);
+extern void es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot,
+							 EsEventSink sink, void *target);
+
 extern void es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls);
+extern void es_put_event(void *result, text *stream, const Datum *row, const bool *nulls);
+extern bool es_name_matches(const EsNames *names, const char *data, int length);
+
+extern bool es_direction_argument(FunctionCallInfo fcinfo, int argument);
+extern int64 es_count_argument(FunctionCallInfo fcinfo, int argument);
+extern int64 es_position_argument(FunctionCallInfo fcinfo, int argument, bool backward);
+extern EsNames es_names_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 #endif							/* ES_READ_H */

@@ -137,6 +137,37 @@ es_scan_event_id(EsScan *scan, EsStore *store, Relation log, const pg_uuid_t *id
 }
 
 /*
+ * Begin to read the events with a key and low <= position <= high, in the order
+ * of positions, along an index over (the key's column, position) of a table
+ * that is read directly; otherwise as es_scan_stream.
+ */
+void
+es_scan_key(EsScan *scan, Relation log, Oid index, RegProcedure equal, Oid collation, Datum key,
+			int64 low, int64 high, bool backward, Snapshot snapshot)
+{
+	ScanKeyData keys[3];
+
+	ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid, collation, equal, key);
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(high));
+	begin_index(scan, log, index, snapshot, keys, 3, backward);
+}
+
+/*
+ * The same for the events whose column compares so with the key (strategy and
+ * compare say how), forward in the order of the column and then of positions.
+ */
+void
+es_scan_column(EsScan *scan, Relation log, Oid index, StrategyNumber strategy, RegProcedure compare,
+			   Oid collation, Datum key, Snapshot snapshot)
+{
+	ScanKeyData scankey;
+
+	ScanKeyEntryInitialize(&scankey, 0, 1, strategy, InvalidOid, collation, compare, key);
+	begin_index(scan, log, index, snapshot, &scankey, 1, false);
+}
+
+/*
  * The next row, in the columns of event_log; false at the end.  What it points
  * to is good until the next call.
  */

@@ -6,6 +6,7 @@
 #define ES_SCAN_H
 
 #include "access/genam.h"
+#include "access/stratnum.h"
 #include "utils/portal.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -37,6 +38,10 @@ extern void es_scan_log(EsScan *scan, EsStore *store, Relation log,
 						int64 low, int64 high, bool backward, Snapshot snapshot);
 extern void es_scan_event_id(EsScan *scan, EsStore *store, Relation log,
 							 const pg_uuid_t *id, Snapshot snapshot);
+extern void es_scan_key(EsScan *scan, Relation log, Oid index, RegProcedure equal, Oid collation, Datum key,
+						int64 low, int64 high, bool backward, Snapshot snapshot);
+extern void es_scan_column(EsScan *scan, Relation log, Oid index, StrategyNumber strategy, RegProcedure compare,
+						   Oid collation, Datum key, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, Datum **values, bool **nulls);
 extern void es_scan_end(EsScan *scan);
 

@@ -27,9 +27,9 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "common/hashfn.h"
+#include "executor/executor.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -230,6 +230,13 @@ es_stream_locks_fit(EsStore *store, const uint64 *keys, int count)
 	return more <= es_max_stream_locks - stream_locks;
 }
 
+/* Lock an event id in the same way, in a table with no index to keep ids unique. */
+void
+es_event_id_lock(EsStore *store, Relation log, const pg_uuid_t *id)
+{
+	es_stream_lock(store, log, hash_bytes_extended(id->data, UUID_LEN, 0));
+}
+
 /*
  * Look a stream up by name in a snapshot; stream->id is 0 if it is not there.
  */
@@ -381,24 +388,45 @@ es_stream_category_length(const char *name, int length)
 	return hyphen ? (int) (hyphen - name) : length;
 }
 
+/*
+ * Enter a row of event_streams into its indexes.  Users may have added some
+ * with expressions and predicates, which are evaluated as the caller, as by
+ * any INSERT.
+ */
+static void
+fill_indexes(Relation streams, TupleTableSlot *slot, bool update, bool only_summarizing)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *info = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(info, streams, 0, NULL, 0);
+	ExecOpenIndices(info, false);
+	es_insert_index_tuples(info, slot, estate, update, only_summarizing);
+	ExecCloseIndices(info);
+	FreeExecutorState(estate);
+}
+
 /* Make a stream's row.  The caller holds its lock and knows there is none. */
 void
 es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now)
 {
 	Relation	streams = table_open(store->streams, RowExclusiveLock);
-	Datum		values[STREAM_NCOLUMNS];
-	bool		nulls[STREAM_NCOLUMNS];
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(streams), &TTSOpsVirtual);
+	Datum	   *values = slot->tts_values;
+	const char *data = VARDATA_ANY(name);
 
-	memset(nulls, true, sizeof(nulls));
+	/* there may be more columns, all of them dropped */
+	ExecStoreAllNullTuple(slot);
 	values[STREAM_ID] = Int64GetDatum(id);
 	values[STREAM_NAME] = PointerGetDatum(name);
 	values[STREAM_CATEGORY] =
-		PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(name),
-												 es_stream_category_length(VARDATA_ANY(name),
-																		   VARSIZE_ANY_EXHDR(name))));
+		PointerGetDatum(cstring_to_text_with_len(data, es_stream_category_length(data, VARSIZE_ANY_EXHDR(name))));
 	values[STREAM_CREATED_AT] = TimestampTzGetDatum(now);
-	nulls[STREAM_ID] = nulls[STREAM_NAME] = nulls[STREAM_CATEGORY] = nulls[STREAM_CREATED_AT] = false;
-	CatalogTupleInsert(streams, heap_form_tuple(RelationGetDescr(streams), values, nulls));
+	for (int i = STREAM_ID; i <= STREAM_CREATED_AT; i++)
+		slot->tts_isnull[i] = false;
+	table_tuple_insert(streams, slot, GetCurrentCommandId(true), 0, NULL);
+	fill_indexes(streams, slot, false, false);
+	ExecDropSingleTupleTableSlot(slot);
 
 	/* the lock stays: REINDEX CONCURRENTLY must wait for this transaction */
 	table_close(streams, NoLock);
@@ -409,24 +437,24 @@ static void
 mark_deleted(EsStore *store, text *name)
 {
 	Relation	streams = table_open(store->streams, RowExclusiveLock);
-	TupleTableSlot *slot = table_slot_create(streams, NULL);
-	Datum		values[STREAM_NCOLUMNS];
-	bool		nulls[STREAM_NCOLUMNS];
+	TupleTableSlot *old = table_slot_create(streams, NULL);
+	TupleTableSlot *new = MakeSingleTupleTableSlot(RelationGetDescr(streams), &TTSOpsVirtual);
 	EsStream	stream;
-	HeapTuple	tuple;
+	bool		only_summarizing;
 
 	es_stream_find(store, name, SnapshotSelf, &stream);
-	if (!table_tuple_fetch_row_version(streams, &stream.tid, SnapshotSelf, slot))
+	if (stream.own)
+		CommandCounterIncrement();	/* an append in this very statement may have made it */
+	if (!table_tuple_fetch_row_version(streams, &stream.tid, SnapshotSelf, old))
 		elog(ERROR, "row of stream %lld has gone", (long long) stream.id);
-	slot_getallattrs(slot);
-	memcpy(values, slot->tts_values, sizeof(values));
-	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
-	values[STREAM_DELETED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
-	nulls[STREAM_DELETED_AT] = false;
-	tuple = heap_form_tuple(RelationGetDescr(streams), values, nulls);
-	CatalogTupleUpdate(streams, &stream.tid, tuple);
+	ExecCopySlot(new, old);
+	new->tts_values[STREAM_DELETED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
+	new->tts_isnull[STREAM_DELETED_AT] = false;
+	if (es_table_tuple_update(streams, &stream.tid, new, &only_summarizing))
+		fill_indexes(streams, new, true, only_summarizing);
 	CacheInvalidateRelcache(streams);
-	ExecDropSingleTupleTableSlot(slot);
+	ExecDropSingleTupleTableSlot(old);
+	ExecDropSingleTupleTableSlot(new);
 	table_close(streams, NoLock);
 }
 

@@ -7,6 +7,7 @@
 
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "base/compat.h"
 #include "store/store.h"
@@ -27,6 +28,7 @@ extern void es_name_check(text *name, const char *what, int index);
 extern uint64 es_stream_lock_key(text *name);
 extern void es_stream_lock(EsStore *store, Relation log, uint64 key);
 extern bool es_stream_locks_fit(EsStore *store, const uint64 *keys, int count);
+extern void es_event_id_lock(EsStore *store, Relation log, const pg_uuid_t *id);
 extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);
 extern int64 es_stream_find_latest(EsStore *store, text *name, int64 *guess, bool *deleted);
 extern void es_stream_remember_version(EsStore *store, text *name, int64 version);

@@ -171,6 +171,7 @@ es_aggregate_take(const char *name, const EsStore *store, Relation log)
 	static const EsPreparedKind kind = {
 		.what = "aggregate",
 		.registry = "aggregate_registry",
+		.missing = ERRCODE_UNDEFINED_OBJECT,
 		.hint = "Register it with event_store.register_aggregate().",
 		.owner = AGGREGATE_OWNER,
 		.size = sizeof(EsAggregate),

@@ -70,9 +70,44 @@ not_found(const char *name, const char *what)
 			 errhint(SIGNATURES)));
 }
 
+/* The function with a name and argument types in brackets, InvalidOid if there is none. */
+static Oid
+find_by_signature(const char *signature)
+{
+	LOCAL_FCINFO(call, 1);
+	Datum		oid;
+
+	InitFunctionCallInfoData(*call, NULL, 1, InvalidOid, NULL, NULL);
+	call->args[0].value = CStringGetTextDatum(signature);
+	call->args[0].isnull = false;
+	oid = to_regprocedure(call);
+	return call->isnull ? InvalidOid : DatumGetObjectId(oid);
+}
+
+static FuncCandidateList
+find_by_name(const char *name)
+{
+	return FuncnameGetCandidates(textToQualifiedNameList(cstring_to_text(name)), -1, NIL, false, false, false, true);
+}
+
 /*
  * The function with a name, as "schema.name", or "name" found on the
- * search_path, with or without argument types.  A bare name stands for the one
+ * search_path, with or without argument types; InvalidOid if there is none, or
+ * several of a bare name.
+ */
+Oid
+es_function_find(const char *name)
+{
+	FuncCandidateList candidate;
+
+	if (strchr(name, '(') != NULL)
+		return find_by_signature(name);
+	candidate = find_by_name(name);
+	return candidate != NULL && candidate->next == NULL ? candidate->oid : InvalidOid;
+}
+
+/*
+ * The apply function with a name, likewise: a bare name stands for the one
  * function of that name that has the arguments of an apply function.
  */
 Oid
@@ -84,20 +119,13 @@ es_apply_find(const char *name)
 
 	if (strchr(name, '(') != NULL)
 	{
-		LOCAL_FCINFO(call, 1);
-		Datum		oid;
-
-		InitFunctionCallInfoData(*call, NULL, 1, InvalidOid, NULL, NULL);
-		call->args[0].value = CStringGetTextDatum(name);
-		call->args[0].isnull = false;
-		oid = to_regprocedure(call);
-		if (call->isnull)
+		found = find_by_signature(name);
+		if (!OidIsValid(found))
 			not_found(name, "there is no such apply function");
-		return DatumGetObjectId(oid);
+		return found;
 	}
 
-	candidate = FuncnameGetCandidates(textToQualifiedNameList(cstring_to_text(name)), -1, NIL,
-									  false, false, false, true);
+	candidate = find_by_name(name);
 	if (candidate == NULL)
 		not_found(name, "there is no such apply function");
 	for (; candidate != NULL; candidate = candidate->next)

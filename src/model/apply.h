@@ -8,6 +8,7 @@
 #include "model/aggregate.h"
 
 extern Oid	es_apply_event_type(void);
+extern Oid	es_function_find(const char *name);
 extern Oid	es_apply_find(const char *name);
 extern void es_apply_inspect(Oid function, EsApplyForm *form, Oid *state_type);
 extern char *es_apply_signature(Oid function);

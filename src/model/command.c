@@ -2,8 +2,7 @@
  * command.c
  *		Registered commands: what decides on which events.
  *
- * Owns the table command_registry, whose rows are written directly, past the
- * caller's rights, like those of aggregates (model/register).
+ * Owns the table command_registry.
  *
  * The functions of a command take the state of its aggregate and the command:
  *
@@ -21,7 +20,6 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -37,6 +35,7 @@
 #include "base/extension.h"
 #include "model/apply.h"
 #include "model/command.h"
+#include "model/registry.h"
 
 #define HANDLER_HINT \
 	"A handler is f(state, command jsonb) and returns events: jsonb, event_store.new_event or event_store.new_event[]."

@@ -292,7 +292,7 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	tuple = es_prepared_find_row(rel, prepared->name);
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
-				(es_problem(ERRCODE_UNDEFINED_OBJECT, ES_MEMBERS(ES_TEXT(kind->what, prepared->name)),
+				(es_problem(kind->missing, ES_MEMBERS(ES_TEXT(kind->what, prepared->name)),
 							"%s \"%s\" is not registered", kind->what, prepared->name),
 				 errhint("%s", kind->hint)));
 	values = palloc(RelationGetDescr(rel)->natts * sizeof(Datum));
@@ -310,7 +310,7 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 
 /*
  * A registered thing for the caller alone, below the current memory context:
- * 42704 if there is none of this name, 42501 if whoever registered it may not
+ * kind->missing if there is none of this name, 42501 if whoever registered it may not
  * run functions in the store, whose open event_log is log.
  */
 EsPrepared *

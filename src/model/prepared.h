@@ -31,6 +31,7 @@ typedef struct EsPreparedKind
 {
 	const char *what;			/* as errors call it */
 	const char *registry;		/* table of event_store, whose first column is the key */
+	int			missing;		/* SQLSTATE if there is none of a name */
 	const char *hint;			/* how to register one */
 	int			owner;			/* column of the registry, from 0: the role that registered it */
 	Size		size;			/* of the struct that begins with EsPrepared */

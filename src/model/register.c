@@ -2,10 +2,7 @@
  * register.c
  *		Registering aggregates.
  *
- * Owns the tables aggregate_registry and aggregate_apply.  Their rows are
- * written directly, past the caller's rights: who may create schemas in the
- * database or owns the store in use may register, and a registration belongs
- * to the role that made it.
+ * Owns the tables aggregate_registry and aggregate_apply.
  */
 #include "postgres.h"
 
@@ -16,7 +13,6 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -32,6 +28,7 @@
 #include "base/extension.h"
 #include "model/aggregate.h"
 #include "model/apply.h"
+#include "model/registry.h"
 
 /* What register_aggregate is asked for. */
 typedef struct Definition
@@ -53,17 +50,6 @@ bad_definition(const char *name, const char *argument, const char *problem, cons
 						ES_MEMBERS(ES_TEXT("aggregate", name), ES_TEXT("argument", argument)),
 						"aggregate \"%s\": %s", name, problem),
 			 errhint("%s", hint)));
-}
-
-static bool
-may_register(void)
-{
-	EsStore    *store;
-
-	if (es_may_create_in_database(GetUserId()))
-		return true;
-	store = es_store_current(true);
-	return store != NULL && es_owns_relation(store->log, GetUserId());
 }
 
 /* Check one function; returns its qualified signature. */
@@ -125,23 +111,6 @@ check_functions_by_type(Definition *def, Jsonb *by_type)
 			def->nfunctions++;
 		}
 	}
-}
-
-/* The aggregate's row, if it may be changed by the caller; NULL if there is none. */
-static HeapTuple
-row_to_change(Relation rel, const char *name)
-{
-	HeapTuple	tuple = es_prepared_find_row(rel, name);
-	bool		isnull;
-
-	if (HeapTupleIsValid(tuple) &&
-		!has_privs_of_role(GetUserId(),
-						   DatumGetObjectId(heap_getattr(tuple, AGGREGATE_OWNER + 1, RelationGetDescr(rel), &isnull))))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("aggregate", name)),
-							"aggregate \"%s\" was registered by another role", name),
-				 errhint("Ask that role, or become a member of it.")));
-	return tuple;
 }
 
 static void
@@ -208,8 +177,7 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 	es_require_writable();
 
 	def.name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (def.name[0] == '\0' || strlen(def.name) >= ES_PREPARED_NAME)
-		bad_definition(def.name, "name", psprintf("a name has 1 to %d bytes", ES_PREPARED_NAME - 1), "Choose another name.");
+	es_registry_check_name("aggregate", def.name);
 	unknown = text_to_cstring(PG_GETARG_TEXT_PP(5));
 	if (strcmp(unknown, "error") != 0 && strcmp(unknown, "ignore") != 0)
 		bad_definition(def.name, "unknown_events", psprintf("unknown_events \"%s\" is unknown", unknown),
@@ -219,11 +187,7 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(4))
 		bad_definition(def.name, "apply", "there is no apply function",
 					   "Name one for all event types in apply, or one for each in apply_by_type.");
-	if (!may_register())
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("aggregate", def.name)),
-							"permission denied to register aggregate \"%s\"", def.name),
-				 errhint("This takes CREATE on the database, or to own the store in use.")));
+	es_registry_check_rights("aggregate", def.name);
 
 	def.nulls[AGGREGATE_APPLY] = PG_ARGISNULL(1);
 	def.nulls[AGGREGATE_INITIAL] = PG_ARGISNULL(2);
@@ -252,7 +216,7 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 
 	/* one registration at a time, so that the check below holds */
 	rel = table_open(es_extension_relation("aggregate_registry"), ShareRowExclusiveLock);
-	old = row_to_change(rel, def.name);
+	old = es_registry_row_to_change(rel, "aggregate", def.name, AGGREGATE_OWNER);
 	if (old != NULL && !PG_GETARG_BOOL(8))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("aggregate", def.name)),
@@ -273,7 +237,7 @@ event_store_unregister_aggregate(PG_FUNCTION_ARGS)
 
 	es_require_writable();
 	rel = table_open(es_extension_relation("aggregate_registry"), ShareRowExclusiveLock);
-	old = row_to_change(rel, name);
+	old = es_registry_row_to_change(rel, "aggregate", name, AGGREGATE_OWNER);
 	if (old == NULL)
 		ereport(ERROR,
 				(es_problem(ERRCODE_UNDEFINED_OBJECT, ES_MEMBERS(ES_TEXT("aggregate", name)),

@@ -39,6 +39,7 @@
 
 #define SAFETY_INTERVAL		1000	/* ms between two looks at all stores in use */
 #define FAILURE_INTERVAL	10000	/* ms before a mark that could not be moved is tried again */
+#define LOCK_WAIT			"200ms" /* for a table; less than any sensible deadlock_timeout */
 
 /* The horizon at which a store's mark was last moved. */
 typedef struct Done
@@ -70,6 +71,10 @@ worker_exit(int code, Datum argument)
 /*
  * Move the mark of the store in a schema, in a transaction; false to try again.
  * *failed is set if that met with an error, which stands in the log.
+ *
+ * Who locks the tables, to drop them perhaps, takes the lock that the worker
+ * waits for and wants one that it holds (of a partitioned event_log, say).
+ * The worker gives way before the server looks for a deadlock.
  */
 static bool
 move_mark(Oid nspid, bool *failed)
@@ -83,6 +88,7 @@ move_mark(Oid nspid, bool *failed)
 
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
+		(void) set_config_option("lock_timeout", LOCK_WAIT, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_LOCAL, true, 0, false);
 		PushActiveSnapshot(GetTransactionSnapshot());
 		store = es_store_of_schema(nspid);
 		if (store != NULL)
@@ -93,11 +99,14 @@ move_mark(Oid nspid, bool *failed)
 	}
 	PG_CATCH();
 	{
-		*failed = true;
 		moved = false;
 		MemoryContextSwitchTo(caller);
 		HOLD_INTERRUPTS();
-		EmitErrorReport();
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+		{
+			*failed = true;
+			EmitErrorReport();
+		}
 		FlushErrorState();
 		AbortCurrentTransaction();
 		RESUME_INTERRUPTS();

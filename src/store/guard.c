@@ -49,7 +49,8 @@ event_store_guard_table(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED, NULL,
-							"guard_store_table can only be called as a trigger")));
+							"guard_store_table can only be called as a trigger"),
+				 errhint("event_store.create_store() puts it on the tables of a store.")));
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
 		OidIsValid(ticket) && ticket == RelationGetRelid(trigger->tg_relation))

@@ -14,7 +14,11 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "tcop/dest.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "base/errors.h"
@@ -285,6 +289,55 @@ es_statement_revoke(const char *schema, const char *role)
 			{"R", quote_identifier(role)},
 			{NULL, NULL}
 		});
+}
+
+/*
+ * Run one statement that has to be the only one of its transactions, from a
+ * procedure that CALL has called outside any transaction block.  What the
+ * caller did until now is committed.
+ */
+static void
+run_alone(const char *text)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	PlannedStmt *statement = makeNode(PlannedStmt);
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	SPI_finish();
+
+	/* now everything is as it was when the server began with the CALL */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	statement->commandType = CMD_UTILITY;
+	statement->utilityStmt = linitial_node(RawStmt, pg_parse_query(text))->stmt;
+	statement->stmt_location = -1;
+	ProcessUtility(statement, text, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
+}
+
+/* columns is of our making, with its predicate.  For concurrently see run_alone. */
+void
+es_statement_create_index(const char *schema, const char *name, const char *columns, bool concurrently)
+{
+	const char *args[][2] = {{"S", quote_identifier(schema)}, {"I", name}, {"C", columns}, {NULL, NULL}};
+
+	if (concurrently)
+		run_alone(expand("CREATE INDEX CONCURRENTLY $I ON $S.event_log $C", args));
+	else
+		run("CREATE INDEX $I ON $S.event_log $C", args);
+}
+
+void
+es_statement_drop_index(const char *schema, const char *name, bool concurrently)
+{
+	const char *args[][2] = {{"S", quote_identifier(schema)}, {"I", name}, {NULL, NULL}};
+
+	if (concurrently)
+		run_alone(expand("DROP INDEX CONCURRENTLY $S.$I", args));
+	else
+		run("DROP INDEX $S.$I", args);
 }
 
 /* The OIDs of all schemas with the tables of a store, registered or not. */

@@ -15,6 +15,8 @@ extern bool es_statement_drop_schema_if_empty(const char *schema);
 extern void es_statement_grant(const char *schema, const char *role, const char *access);
 extern void es_statement_revoke(const char *schema, const char *role);
 extern List *es_statement_found_schemas(void);
+extern void es_statement_create_index(const char *schema, const char *name, const char *columns, bool concurrently);
+extern void es_statement_drop_index(const char *schema, const char *name, bool concurrently);
 
 extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
 

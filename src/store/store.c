@@ -26,10 +26,12 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
@@ -206,6 +208,13 @@ is_registered(int64 number)
 	return found;
 }
 
+/* The collation of our columns of a type: names are compared byte for byte. */
+static Oid
+collation_of(Oid type)
+{
+	return type == TEXTOID ? C_COLLATION_OID : InvalidOid;
+}
+
 /* What differs from the columns we make, palloc'd; NULL if nothing does. */
 static char *
 column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
@@ -224,10 +233,10 @@ column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
 		}
 		else if (att == NULL || att->attisdropped ||
 				 strcmp(NameStr(att->attname), columns[i].name) != 0 ||
-				 att->atttypid != columns[i].type)
-			return psprintf("table %s has no column %s of type %s at place %d",
-							RelationGetRelationName(rel), columns[i].name,
-							format_type_be(columns[i].type), i + 1);
+				 att->atttypid != columns[i].type || att->attcollation != collation_of(columns[i].type))
+			return psprintf("table %s has no column %s of type %s%s at place %d",
+							RelationGetRelationName(rel), columns[i].name, format_type_be(columns[i].type),
+							columns[i].type == TEXTOID ? " COLLATE \"C\"" : "", i + 1);
 	}
 	return NULL;
 }
@@ -273,8 +282,6 @@ columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
 	TupleDesc	desc = RelationGetDescr(rel);
 	TupleConstr *constr = desc->constr;
 
-	if (desc->natts != ncolumns)
-		return false;
 	for (int i = 0; i < ncolumns; i++)
 		if (TupleDescAttr(desc, i)->attnotnull == columns[i].nullable ||
 			TupleDescAttr(desc, i)->attgenerated != '\0' || TupleDescAttr(desc, i)->attidentity != '\0')
@@ -299,17 +306,26 @@ index_has_predicate(Relation index)
 	return !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 }
 
-/* Is it a unique b-tree on exactly these columns (numbered from 0), ready for use? */
+/*
+ * Is it a unique b-tree on exactly these columns (numbered from 0, the second
+ * -1 if there is one only), in ascending order, ready for use?
+ */
 static bool
-index_is(Relation index, bool partial, int ncolumns, int column1, int column2)
+index_is(Relation index, const ColumnSpec *columns, bool partial, int column1, int column2)
 {
 	Form_pg_index form = index->rd_index;
+	int			keys[] = {column1, column2};
+	int			nkeys = column2 < 0 ? 1 : 2;
 
-	return form->indisvalid && form->indisready && form->indisunique &&
-		form->indimmediate && form->indnkeyatts == ncolumns && index->rd_rel->relam == BTREE_AM_OID &&
-		!index_has_expression(index) && index_has_predicate(index) == partial &&
-		form->indkey.values[0] == column1 + 1 &&
-		(ncolumns < 2 || form->indkey.values[1] == column2 + 1);
+	if (!form->indisvalid || !form->indisready || !form->indisunique || !form->indimmediate ||
+		form->indnkeyatts != nkeys || index->rd_rel->relam != BTREE_AM_OID ||
+		index_has_expression(index) || index_has_predicate(index) != partial)
+		return false;
+	for (int i = 0; i < nkeys; i++)
+		if (form->indkey.values[i] != keys[i] + 1 || index->rd_indoption[i] != 0 ||
+			index->rd_indcollation[i] != collation_of(columns[keys[i]].type))
+			return false;
+	return true;
 }
 
 /* Is it "event_id <operator> <id>"? */
@@ -346,6 +362,32 @@ predicate_is_given_ids(const EsStore *store, Relation index)
 		is_comparison(lsecond(expression->args), UUID_GREATER_OPERATOR, &high);
 }
 
+/* Is the predicate of an index that its first column is not null? */
+static bool
+predicate_is_not_null(Relation index)
+{
+	Datum		predicate;
+	bool		isnull;
+	NullTest   *test;
+
+	predicate = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indpred, &isnull);
+	test = stringToNode(TextDatumGetCString(predicate));
+	return IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL && !test->argisrow && IsA(test->arg, Var) &&
+		((Var *) test->arg)->varattno == index->rd_index->indkey.values[0];
+}
+
+/* Can a read go along it for the events with one value of a column, in the order of another, both ascending? */
+static bool
+index_leads(Relation index, int column, int then)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indisvalid && form->indnkeyatts == 2 &&
+		form->indkey.values[0] == column + 1 && form->indkey.values[1] == then + 1 &&
+		index->rd_indoption[0] == 0 && index->rd_indoption[1] == 0 &&
+		index->rd_indcollation[0] == (column == LOG_EVENT_TYPE ? C_COLLATION_OID : InvalidOid);
+}
+
 /* What an insert into a b-tree over columns needs to know of it. */
 static IndexInfo *
 make_index_info(const EsStore *store, Relation index)
@@ -369,7 +411,7 @@ make_index_info(const EsStore *store, Relation index)
 /*
  * Learn the indexes of event_log.  Leaves plain_insert set only if an append
  * can fill all of them by hand: b-trees over columns, without predicate but
- * for our own.
+ * for our own and "is not null".
  */
 static void
 load_log_indexes(EsStore *store, Relation log)
@@ -392,18 +434,29 @@ load_log_indexes(EsStore *store, Relation log)
 		store->nindexes++;
 		target->oid = RelationGetRelid(index);
 		target->info = make_index_info(store, index);
-		if (index_is(index, false, 2, LOG_STREAM_ID, LOG_VERSION))
+		if (index_is(index, log_columns, false, LOG_STREAM_ID, LOG_VERSION))
 			store->log_by_version = target->oid;
-		else if (index_is(index, false, 1, LOG_POSITION, -1))
+		else if (index_is(index, log_columns, false, LOG_POSITION, -1))
 			store->log_by_position = target->oid;
-		else if (index_is(index, true, 1, LOG_EVENT_ID, -1) && predicate_is_given_ids(store, index))
+		else if (index_is(index, log_columns, true, LOG_EVENT_ID, -1) && predicate_is_given_ids(store, index))
 		{
 			store->log_by_event_id = target->oid;
 			target->given_ids_only = true;
 		}
 		else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
-				 index_has_expression(index) || index_has_predicate(index))
+				 index->rd_index->indisexclusion || index_has_expression(index) ||
+				 (index_has_predicate(index) && !predicate_is_not_null(index)))
 			store->plain_insert = false;
+		else
+		{
+			target->not_null_only = index_has_predicate(index);
+			if (index_leads(index, LOG_CORRELATION_ID, LOG_POSITION))
+				store->log_by_correlation = target->oid;
+			else if (!target->not_null_only && index_leads(index, LOG_EVENT_TYPE, LOG_POSITION))
+				store->log_by_type = target->oid;
+			else if (!target->not_null_only && index_leads(index, LOG_CREATED_AT, LOG_POSITION))
+				store->log_by_time = target->oid;
+		}
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);
@@ -419,21 +472,24 @@ load_stream_indexes(EsStore *store, Relation streams)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (index_is(index, false, 1, STREAM_ID, -1))
+		if (index_is(index, stream_columns, false, STREAM_ID, -1))
 			store->streams_by_id = RelationGetRelid(index);
-		else if (index_is(index, false, 1, STREAM_NAME, -1))
+		else if (index_is(index, stream_columns, false, STREAM_NAME, -1))
 			store->streams_by_name = RelationGetRelid(index);
-		else if (index_has_expression(index) || index_has_predicate(index) ||
-				 !index->rd_index->indimmediate || index->rd_rel->relam != BTREE_AM_OID)
-			store->defect = pstrdup("table event_streams has an index that is no b-tree, or has an expression, a predicate or deferred uniqueness");
+		else if (!index->rd_index->indimmediate)
+			store->defect = pstrdup("table event_streams has a deferrable constraint, which appends would not check");
 		index_close(index, AccessShareLock);
 	}
 	list_free(oids);
 }
 
-/* Does the table have an enabled trigger that is not our guard? */
+/*
+ * Does the table have an enabled trigger on the given events
+ * (TRIGGER_TYPE_...) that is not our guard?  Foreign keys that refer to the
+ * table do not count: we never change or delete a key.
+ */
 static bool
-has_foreign_trigger(Relation rel)
+has_foreign_trigger(Relation rel, int events)
 {
 	Oid			guard;
 	TriggerDesc *triggers = rel->trigdesc;
@@ -444,9 +500,14 @@ has_foreign_trigger(Relation rel)
 									  makeString(pstrdup("guard_store_table"))),
 						   0, NULL, true);
 	for (int i = 0; i < triggers->numtriggers; i++)
-		if (triggers->triggers[i].tgfoid != guard &&
-			triggers->triggers[i].tgenabled != TRIGGER_DISABLED)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if ((trigger->tgtype & events) != 0 && trigger->tgfoid != guard &&
+			trigger->tgenabled != TRIGGER_DISABLED &&
+			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_PK)
 			return true;
+	}
 	return false;
 }
 
@@ -491,7 +552,8 @@ load_tables(EsStore *store)
 	else if (log->rd_rel->relkind != RELKIND_RELATION && log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		store->defect = psprintf("event_log is a %s",
 								 log->rd_rel->relkind == RELKIND_FOREIGN_TABLE ? "foreign table" :
-								 log->rd_rel->relkind == RELKIND_VIEW ? "view" : "relation of another kind");
+								 log->rd_rel->relkind == RELKIND_VIEW ? "view" :
+								 log->rd_rel->relkind == RELKIND_MATVIEW ? "materialized view" : "relation of another kind");
 	else if (streams->rd_rel->relkind != RELKIND_RELATION || streams->rd_rel->relam != HEAP_TABLE_AM_OID)
 		store->defect = pstrdup("event_streams is not a plain table");
 	else if (log->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
@@ -508,7 +570,8 @@ load_tables(EsStore *store)
 		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
 			log->rd_rel->relam == HEAP_TABLE_AM_OID;
 		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
-			!has_foreign_trigger(log) && columns_are_plain(log, log_columns, LOG_NCOLUMNS);
+			!has_foreign_trigger(log, TRIGGER_TYPE_INSERT) &&
+			RelationGetDescr(log)->natts == LOG_NCOLUMNS && columns_are_plain(log, log_columns, LOG_NCOLUMNS);
 		if (store->plain)
 		{
 			load_log_indexes(store, log);
@@ -521,7 +584,7 @@ load_tables(EsStore *store)
 		}
 		if (!columns_are_plain(streams, stream_columns, STREAM_NCOLUMNS))
 			store->defect = pstrdup("table event_streams has got constraints or columns of another kind");
-		else if (has_foreign_trigger(streams))
+		else if (has_foreign_trigger(streams, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE))
 			store->defect = pstrdup("table event_streams has got a trigger, which appends would not fire");
 		load_stream_indexes(store, streams);
 		if (!OidIsValid(store->streams_by_id))
@@ -728,8 +791,8 @@ es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 		{
 			if (s->defect != NULL)
 				ereport(ERROR,
-						(es_problem(log->rd_rel->relkind == RELKIND_FOREIGN_TABLE ||
-									log->rd_rel->relkind == RELKIND_VIEW ?
+						(es_problem(log->rd_rel->relkind != RELKIND_RELATION &&
+									log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ?
 									ERRCODE_FEATURE_NOT_SUPPORTED : ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 									ES_MEMBERS(ES_TEXT("store", NameStr(s->schema)), ES_TEXT("defect", s->defect)),
 									"event store \"%s\" cannot be used: %s", NameStr(s->schema), s->defect),

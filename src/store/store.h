@@ -71,6 +71,7 @@ typedef struct EsLogIndex
 {
 	Oid			oid;
 	bool		given_ids_only; /* the partial index over event_id */
+	bool		not_null_only;	/* partial: only rows in which its first column is not null */
 	IndexInfo  *info;
 } EsLogIndex;
 
@@ -106,6 +107,9 @@ typedef struct EsStore
 	Oid			log_by_version; /* indexes; InvalidOid if not plain */
 	Oid			log_by_position;
 	Oid			log_by_event_id;
+	Oid			log_by_type;	/* those that a store may have; InvalidOid if not */
+	Oid			log_by_correlation;
+	Oid			log_by_time;
 	Oid			streams_by_id;
 	Oid			streams_by_name;
 

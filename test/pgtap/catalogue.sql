@@ -11,14 +11,14 @@ CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) i
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'event_store';
 
 SELECT results_eq(
-	$$SELECT type, count(*)::int FROM members WHERE type <> 'function' GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 3), ('table', 3), ('type', 4), ('view', 1)$$,
+	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
+	$$VALUES ('cast', 4), ('table', 6), ('type', 5), ('view', 2)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
 	'every object has a comment');
 SELECT is_empty(
-	$$SELECT identity FROM members WHERE type IN ('function', 'table', 'type', 'view') AND identity NOT LIKE 'event\_store.%'$$,
+	$$SELECT identity FROM members WHERE type IN ('function', 'procedure', 'table', 'type', 'view') AND identity NOT LIKE 'event\_store.%'$$,
 	'everything is in the schema event_store');
 
 -- volatility, parallel safety, strictness and whether PUBLIC may execute it: what is not written here may not be
@@ -31,6 +31,7 @@ SELECT results_eq(
 	$$SELECT oid::regprocedure::text, provolatile::text, proparallel::text, proisstrict, has_function_privilege('public', oid, 'execute')
 	FROM functions ORDER BY oid::regprocedure::text COLLATE "C"$$,
 	$$VALUES
+	('event_store.add_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.aggregates(text,text[])', 's', 'r', false, true),
 	('event_store.append(text,event_store.new_event[],event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,jsonb,event_store.expected_version)', 'v', 'u', false, true),
@@ -40,15 +41,19 @@ SELECT results_eq(
 	('event_store.append_many(text)', 'v', 'u', false, true),
 	('event_store.attach_found_stores()', 'v', 'u', true, false),
 	('event_store.attach_store(text)', 'v', 'u', true, true),
+	('event_store.built_in_problem_types()', 's', 's', true, true),
+	('event_store.causation_tree(uuid,bigint)', 'v', 'u', false, true),
 	('event_store.check_schema()', 'v', 'u', true, false),
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.current_store()', 's', 's', true, true),
 	('event_store.delete_stream(text,event_store.expected_version)', 'v', 'u', true, true),
+	('event_store.drop_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
 	('event_store.durable_mark()', 's', 'r', true, true),
 	('event_store.event(uuid)', 's', 'r', true, true),
 	('event_store.expected_version(bigint)', 'i', 's', true, true),
 	('event_store.expected_version(integer)', 'i', 's', true, true),
+	('event_store.expected_version(smallint)', 'i', 's', true, true),
 	('event_store.expected_version(text)', 'i', 's', true, true),
 	('event_store.expected_version_in(cstring)', 'i', 's', true, true),
 	('event_store.expected_version_out(event_store.expected_version)', 'i', 's', true, true),
@@ -59,20 +64,36 @@ SELECT results_eq(
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
+	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
-	('event_store.problem_types()', 's', 's', true, true),
+	('event_store.position_at(timestamp with time zone)', 'v', 'u', true, true),
+	('event_store.problem(text,double precision,text,text,text,jsonb)', 's', 's', false, true),
+	('event_store.problem_from_error(text,text,text,text,text,text,text,text,text)', 's', 'u', false, true),
+	('event_store.problem_headers(jsonb,text)', 's', 's', true, true),
+	('event_store.problem_log()', 'v', 'r', true, false),
+	('event_store.problem_pgrst(jsonb,text)', 'v', 'r', true, true),
+	('event_store.raise_problem(jsonb,text)', 'v', 'r', false, true),
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
+	('event_store.read_by_correlation(uuid,bigint,bigint,text)', 'v', 'u', false, true),
+	('event_store.read_by_type(text[],bigint,bigint,text)', 'v', 'u', false, true),
 	('event_store.read_category(text,bigint,bigint,text[],text)', 'v', 'u', false, true),
+	('event_store.read_each_type(text[],bigint,text)', 'v', 'u', false, true),
 	('event_store.read_stream(text,bigint,bigint,text)', 's', 'r', false, true),
 	('event_store.register_aggregate(text,text,text,text,jsonb,text,integer,integer,boolean)', 'v', 'u', false, true),
+	('event_store.register_problem_type(text,text,integer,text,interval,text,jsonb)', 'v', 'u', false, false),
 	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.rehydrate_as(anyelement,text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
+	('event_store.set_problem_title(text,text,text)', 'v', 'u', false, false),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
 	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
 	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
-	('event_store.unregister_aggregate(text)', 'v', 'u', true, true)$$,
+	('event_store.try(text)', 'v', 'u', false, true),
+	('event_store.try(text,"any")', 'v', 'u', false, true),
+	('event_store.unregister_aggregate(text)', 'v', 'u', true, true),
+	('event_store.unregister_problem_type(text)', 'v', 'u', true, false)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -82,9 +103,9 @@ SELECT results_eq(
 	$$VALUES ('event_store.expected_version_recv(internal)')$$,
 	'none takes type internal but the input function that must');
 SELECT results_eq(
-	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner)$$,
-	$$VALUES ('event_store.in_flight', 'pg_monitor')$$,
-	'only in_flight is granted to a role');
+	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
+	$$VALUES ('event_store.in_flight', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor')$$,
+	'only these are granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
 	'no function has the rights of the default');
@@ -93,8 +114,10 @@ SELECT results_eq(
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
-	('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
-	'everybody may look at the registries and the view, nobody may write');
+	('event_store.command_registry', '{- SELECT}'),
+	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
+	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
+	'everybody may look at tables and views, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
 	$$VALUES ('-', 'USAGE')$$,
@@ -102,8 +125,8 @@ SELECT results_eq(
 
 -- dump and upgrade
 SELECT results_eq(
-	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store'$$,
-	$$VALUES ('event_store.store_registry', ''), ('event_store.aggregate_registry', ''), ('event_store.aggregate_apply', '')$$,
+	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
+	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
@@ -183,7 +206,7 @@ INSERT INTO hostile
 SELECT oid::regprocedure::text, format('CREATE FUNCTION %s(%s) RETURNS %s LANGUAGE sql AS $f$SELECT NULL::%3$s$f$',
 	oid::regproc, (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(proargtypes::oid[]) WITH ORDINALITY u(t, n)), 'text')
 FROM functions
-WHERE NOT EXISTS (SELECT FROM unnest(proargtypes::oid[]) t WHERE format_type(t, NULL) ~ 'event_store|internal|cstring');
+WHERE NOT EXISTS (SELECT FROM unnest(proargtypes::oid[]) t WHERE format_type(t, NULL) ~ 'event_store|internal|cstring|^"any"$');
 INSERT INTO hostile
 SELECT type || ' ' || identity, 'CREATE ' || CASE type WHEN 'type' THEN format('TYPE %s AS (x int)', identity) ELSE format('TABLE %s (x int)', identity) END
 FROM members WHERE type IN ('type', 'table', 'view');

@@ -46,6 +46,12 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.read_stream('nothing')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.read_all()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.read_category('order')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_by_type('{A}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_by_correlation('00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.causation_tree('00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_each_type()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.position_at(now())$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.streams()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.event('00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.event('00000000-0000-4000-8000-00000000000f')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.stream_version('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
@@ -75,10 +81,31 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.grant_store('sales', 'regress_es_nobody', 'reader')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.grant_store('sales', current_user, 'admin')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.revoke_store('sales', 'regress_es_writer')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$CALL event_store.add_index('type', false)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$CALL event_store.drop_index('type', false)$$, '42704', '42704', '42501', '42501', '42501', '42501', 'VE006'),
 	-- what says nothing of a store's content
 	($$SELECT event_store.current_store()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.store_number('sales'::regnamespace)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
-	($$SELECT event_store.problem_types()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	-- problems: made and raised by everybody, the catalogue is for its owner to change
+	($$SELECT event_store.problem(status => 404)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.raise_problem('{"status": 404}')$$, 'P0001', 'P0001', 'P0001', 'P0001', 'P0001', 'P0001', 'P0001'),
+	($$SELECT event_store.last_problem()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.problem_from_error('23505')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.problem_headers('{"status": 404}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.problem_pgrst('{"status": 404}')$$, 'PGRST', 'PGRST', 'PGRST', 'PGRST', 'PGRST', 'PGRST', 'PGRST'),
+	($$SELECT event_store.try('SELECT 1/0')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.problem_log()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.built_in_problem_types()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.problem_type$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.registered_problem_type, event_store.problem_title$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.register_problem_type('urn:x:y', 'Y', 400)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.set_problem_title('urn:event-store:problem:stream-exists', 'de', 'Y')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_problem_type('urn:x:y')$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$INSERT INTO event_store.registered_problem_type VALUES ('urn:x:y', NULL, 'Y', 400)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$INSERT INTO event_store.problem_title VALUES ('urn:x:y', 'de', 'Y')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SET event_store.problem_debug = on$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SET event_store.problem_log_rate = 1$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SET event_store.problem_language = 'de'$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT 1::event_store.expected_version, 'any'::text::event_store.expected_version, 2::bigint::event_store.expected_version$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT * FROM event_store.stores$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT * FROM event_store.store_registry$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
@@ -136,6 +163,14 @@ SELECT is_empty(
 	AND NOT EXISTS (SELECT FROM matrix WHERE command LIKE '%event_store.' || p.proname || '(%')$$,
 	'no function is left out');
 SELECT is((SELECT count(*)::int FROM event_log), 1, 'nothing was left behind by what was undone');
+
+-- who has been given the functions needs no rights on the tables behind them
+GRANT EXECUTE ON FUNCTION event_store.register_problem_type, event_store.unregister_problem_type, event_store.set_problem_title TO regress_es_admin;
+SELECT is(pg_temp.state_as('regress_es_admin', $$SELECT event_store.register_problem_type('urn:x:y', 'Y', 400), event_store.set_problem_title('urn:x:y', 'de', 'Ü'),
+	event_store.unregister_problem_type('urn:x:y')$$), '00000', 'a role that may change the catalogue changes it');
+-- try adds no rights
+SELECT is(pg_temp.state_as('regress_es_guest', $$DO 'BEGIN ASSERT event_store.try(''SELECT * FROM sales.event_log'') ->> ''sqlstate'' = ''42501''; END'$$), '00000',
+	'try runs as its caller');
 
 -- rights through membership, and only where they are inherited
 CREATE ROLE regress_es_member IN ROLE regress_es_writer;

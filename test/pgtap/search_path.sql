@@ -22,6 +22,8 @@ ALTER TABLE watched.event_log ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURIT
 CREATE POLICY everything ON watched.event_log USING (version OPERATOR(pg_catalog.>) 0);
 SELECT event_store.grant_store('shop', 'regress_es_hostile', 'reader');
 RESET ROLE;
+GRANT EXECUTE ON FUNCTION event_store.register_problem_type, event_store.unregister_problem_type, event_store.set_problem_title TO regress_es_victim;
+SELECT event_store.register_problem_type('urn:x:y', 'Y', 400, 'XY001');
 
 -- the trap: it notes who came into it, and answers wrong
 CREATE TABLE hostile.captured (what text, victim text);
@@ -68,6 +70,9 @@ CREATE TABLE hostile.event_log (LIKE shop.event_log INCLUDING ALL);
 CREATE TABLE hostile.event_streams (LIKE shop.event_streams INCLUDING ALL);
 CREATE TABLE hostile.event_mark (LIKE shop.event_mark INCLUDING ALL);
 CREATE TABLE hostile.store_registry (LIKE event_store.store_registry INCLUDING ALL);
+CREATE TABLE hostile.registered_problem_type (LIKE event_store.registered_problem_type INCLUDING ALL);
+CREATE TABLE hostile.problem_title (LIKE event_store.problem_title INCLUDING ALL);
+INSERT INTO hostile.registered_problem_type VALUES ('urn:x:y', 'XY666', 'Trap', 200);
 CREATE SEQUENCE hostile.event_position INCREMENT 128;
 INSERT INTO hostile.event_mark VALUES (4711, 0, 1, pg_catalog.now());
 INSERT INTO hostile.store_registry VALUES (4711, true, pg_catalog.now());
@@ -130,7 +135,17 @@ INSERT INTO calls (command, answer) VALUES
 	($$SELECT event_store.head()$$, '0'),
 	($$SELECT event_store.durable_mark()$$, '0'),
 	($$SELECT schema FROM event_store.stores WHERE current$$, '$S'),
-	($$SELECT pg_catalog.count(*) FROM event_store.problem_types()$$, (SELECT count(*) FROM event_store.problem_types())::text),
+	($$SELECT pg_catalog.count(*) FROM event_store.problem_type$$, (SELECT count(*) FROM event_store.problem_type)::text),
+	($$SELECT event_store.problem('urn:x:y', 404, ext => '{"abc": 1}')$$, '{"abc": 1, "type": "urn:x:y", "title": "Y", "status": 404}'),
+	($$SELECT event_store.raise_problem('{"type": "urn:x:y"}')$$, 'XY001'),
+	($$SELECT event_store.last_problem()$$, '{"type": "urn:x:y", "title": "Y", "status": 400}'),
+	($$SELECT event_store.problem_from_error('23505')$$, '{"type": "about:blank", "title": "Conflict", "detail": "A value that must be unique is there already.", "status": 409, "sqlstate": "23505"}'),
+	($$SELECT event_store.problem_headers('{"status": 401}')$$, '{"Content-Type": "application/problem+json", "Content-Language": "en", "WWW-Authenticate": "Bearer"}'),
+	($$SELECT event_store.problem_pgrst('{"status": 401}')$$, 'PGRST'),
+	($$SELECT event_store.try('SELECT $1 AS n', 1)$$, '{"ok": [{"n": 1}], "rows": 1}'),
+	($$SELECT event_store.register_problem_type('urn:x:z', 'Z', 400, 'XZ001')$$, ''),
+	($$SELECT event_store.set_problem_title('urn:x:z', 'de', 'Zett')$$, ''),
+	($$SELECT event_store.unregister_problem_type('urn:x:z')$$, ''),
 	($$SELECT event_store.grant_store('$S', 'regress_es_other', 'admin')$$, ''),
 	($$SELECT event_store.revoke_store('$S', 'regress_es_other')$$, ''),
 	($$SELECT event_store.attach_store('$S')$$, ''),

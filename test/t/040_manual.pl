@@ -159,16 +159,18 @@ for my $setting (
 
 	# kB and ms are written as is fit
 	$default = '1 MB' if $name eq 'event_store.max_event_size' && $default eq '1024';
-	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| $default(?: ms)? \|[^|]*\|[^|]*$context/m,
+	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| $default(?: ms| kB)? \|[^|]*\|[^|]*$context/m,
 		"$name is described with its default");
-	like($manual{'README.md'}, qr/^\| `\Q$name\E` \| $default(?: ms)? \|/m, "$name is in README.md");
+	like($manual{'README.md'}, qr/^\| `\Q$name\E` \| $default(?: ms| kB)? \|/m, "$name is in README.md");
 }
 
 for my $sqlstate (
 	split /\n/,
-	$node->safe_psql('postgres', 'SELECT sqlstate FROM event_store.problem_types() ORDER BY 1'))
+	$node->safe_psql('postgres', 'SELECT sqlstate FROM event_store.problem_type ORDER BY 1'))
 {
-	like($manual{'errors.md'}, qr/^\| [^|]*\b$sqlstate\b/m, "SQLSTATE $sqlstate is explained");
+	# those of what is to come are named by their ranges
+	next if $sqlstate =~ /^VE0[1-7]/;
+	like($manual{'problems.md'}, qr/^\| [^|]*\b$sqlstate\b/m, "SQLSTATE $sqlstate is explained");
 }
 
 # Links within the manual lead somewhere.

@@ -9,7 +9,7 @@ DECLARE
 BEGIN
 	EXECUTE command;
 	state := '00000';
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN OTHERS OR assert_failure OR query_canceled THEN
 	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 	IF detail LIKE '{%' THEN
 		document := detail;

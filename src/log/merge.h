@@ -1,0 +1,34 @@
+/*
+ * merge.h
+ *		The rows that a reader in order wants, from one index or several.
+ */
+#ifndef ES_MERGE_H
+#define ES_MERGE_H
+
+#include "log/read.h"
+#include "log/scan.h"
+
+/* One scan, and its row that comes next. */
+typedef struct EsSource
+{
+	EsScan		scan;
+	Datum	   *values;			/* NULL at the end */
+	bool	   *nulls;
+} EsSource;
+
+/* The members are private to merge.c. */
+typedef struct EsMerge
+{
+	bool		backward;
+	int			count;
+	EsSource   *sources;
+	EsSource   *given;			/* the one whose row was given out last */
+	EsSource	single;
+} EsMerge;
+
+extern void es_merge_begin(EsMerge *merge, EsStore *store, Relation log, const EsReadQuery *query,
+						   int64 low, int64 high, Snapshot snapshot);
+extern bool es_merge_next(EsMerge *merge, Datum **values, bool **nulls);
+extern void es_merge_end(EsMerge *merge);
+
+#endif							/* ES_MERGE_H */

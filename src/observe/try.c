@@ -1,0 +1,224 @@
+/*
+ * try.c
+ *		try(): a statement whose failure is an answer, not an error.
+ *
+ * The query runs as the caller, in a subtransaction that is undone if it
+ * fails.  As in an EXCEPTION block of PL/pgSQL for OTHERS, a cancelled
+ * statement and a failed assertion are not caught: whoever cancels wants it
+ * to end.  Everything that can fail because of the query (parsing, converting
+ * parameters, rendering rows) happens inside of the subtransaction.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+
+#include "base/arguments.h"
+#include "base/settings.h"
+#include "observe/problem.h"
+
+/* The parameters of a query. */
+typedef struct Parameters
+{
+	int			count;
+	Datum	   *values;
+	Oid		   *types;
+	bool	   *nulls;
+} Parameters;
+
+/*
+ * Give literals without a type the type that the query expects in their place;
+ * text if it does not say.
+ */
+static void
+resolve_unknown(const char *query, Parameters *p)
+{
+	Oid		   *types = palloc(sizeof(Oid) * p->count);
+	int			ntypes = p->count;
+	bool		any = false;
+	ListCell   *lc;
+
+	for (int i = 0; i < p->count; i++)
+	{
+		types[i] = p->types[i];
+		any |= types[i] == UNKNOWNOID;
+	}
+	if (!any)
+		return;
+
+	foreach(lc, raw_parser(query, RAW_PARSE_DEFAULT))
+		(void) parse_analyze_varparams(lfirst_node(RawStmt, lc), query, &types, &ntypes, NULL);
+	for (int i = 0; i < p->count; i++)
+	{
+		Oid			input;
+		Oid			ioparam;
+
+		if (p->types[i] != UNKNOWNOID)
+			continue;
+		p->types[i] = types[i] == UNKNOWNOID || types[i] == InvalidOid ? TEXTOID : types[i];
+		getTypeInputInfo(p->types[i], &input, &ioparam);
+		p->values[i] = OidInputFunctionCall(input, p->nulls[i] ? NULL : DatumGetCString(p->values[i]), ioparam, -1);
+	}
+}
+
+/* The rows that the last statement has returned, as a JSON array. */
+static void
+append_rows(StringInfo out)
+{
+	TupleDesc	desc;
+
+	appendStringInfoChar(out, '[');
+	if (SPI_tuptable != NULL)
+	{
+		desc = BlessTupleDesc(SPI_tuptable->tupdesc);
+		for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
+		{
+			Datum		row = heap_copy_tuple_as_datum(SPI_tuptable->vals[i], desc);
+			Datum		json = DirectFunctionCall1(row_to_json, row);
+
+			CHECK_FOR_INTERRUPTS();
+			if (i > 0)
+				appendStringInfoChar(out, ',');
+			appendBinaryStringInfo(out, VARDATA_ANY(DatumGetPointer(json)), VARSIZE_ANY_EXHDR(DatumGetPointer(json)));
+			pfree(DatumGetPointer(json));
+			pfree(DatumGetPointer(row));
+		}
+	}
+	appendStringInfoChar(out, ']');
+}
+
+/* Run the query and return what it answers, in memory of the caller's SPI level. */
+static Datum
+run(const char *query, Parameters *p)
+{
+	char	   *nulls;
+	int			status;
+	StringInfoData out;
+	Datum		result;
+
+	resolve_unknown(query, p);
+	nulls = palloc(p->count + 1);
+	for (int i = 0; i < p->count; i++)
+		nulls[i] = p->nulls[i] ? 'n' : ' ';
+
+	SPI_connect();
+	status = SPI_execute_with_args(query, p->count, p->types, p->values, nulls, false, 0);
+	if (status < 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "try cannot run a statement of this kind: %s",
+							SPI_result_code_string(status)),
+				 errhint("Transactions cannot be begun or ended and data cannot be copied inside of it.")));
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"ok\":");
+	append_rows(&out);
+	appendStringInfo(&out, ",\"rows\":" UINT64_FORMAT "}", SPI_processed);
+	result = es_document_jsonb(out.data);
+	result = SPI_datumTransfer(result, false, -1);
+	SPI_finish();
+	return result;
+}
+
+/* The problem of an error that was caught, and its line in the log if it is to have one. */
+static Datum
+answer(const ErrorData *error, const char *query)
+{
+	char		instance[ES_INSTANCE_SIZE];
+	bool		logged;
+	char	   *document;
+	EsFailure	failure = {
+		.sqlstate = error->sqlerrcode,
+		.message = error->message,
+		.detail = error->detail,
+		.hint = error->hint,
+		.schema = error->schema_name,
+		.table = error->table_name,
+		.column = error->column_name,
+		.constraint = error->constraint_name,
+		.datatype = error->datatype_name,
+		.context = error->context,
+		.query = query,
+		.file = error->filename,
+		.function = error->funcname,
+		.line = error->lineno,
+	};
+
+	/* chosen when it was raised, or, if it is the server's, now */
+	if (es_last_problem_is_logged(error->detail))
+	{
+		logged = true;
+		document = es_problem_from_failure(&failure, NULL);
+	}
+	else
+	{
+		logged = error->detail == NULL || es_last_problem()->document == NULL ||
+			strcmp(error->detail, es_last_problem()->document) != 0;
+		logged = logged && es_problem_sample(instance);
+		document = es_problem_from_failure(&failure, logged ? instance : NULL);
+	}
+	es_document_remember(error->sqlerrcode, document, logged ? document : NULL);
+	if (logged)
+		ereport(LOG_SERVER_ONLY,
+				(errcode(error->sqlerrcode),
+				 errmsg_internal("try has answered with a problem: %s", error->message),
+				 errdetail_internal("%s", document)));
+	return es_document_jsonb(document);
+}
+
+static Datum
+try(const char *query, Parameters *p)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile Datum result = (Datum) 0;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		result = run(query, p);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+
+	if (error == NULL)
+		return result;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ASSERT_FAILURE)
+		ReThrowError(error);
+	return answer(error, query);
+}
+
+PG_FUNCTION_INFO_V1(event_store_try);
+
+/* try(query, VARIADIC params) */
+Datum
+event_store_try(PG_FUNCTION_ARGS)
+{
+	Parameters	p = {0};
+
+	es_require_argument(fcinfo, 0, "query");
+	if (PG_NARGS() > 1)
+		p.count = extract_variadic_args(fcinfo, 1, false, &p.values, &p.types, &p.nulls);
+	if (p.count < 0)
+		p.count = 0;
+	PG_RETURN_DATUM(try(text_to_cstring(PG_GETARG_TEXT_PP(0)), &p));
+}
