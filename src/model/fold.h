@@ -15,6 +15,7 @@ typedef struct EsFold
 	EsAggregate *aggregate;
 	text	   *stream;
 	int64		version;		/* of the state, 0: no event yet */
+	int64		kept_version;	/* of the kept state it began with, 0: none */
 	Datum		state;
 	bool		state_isnull;
 

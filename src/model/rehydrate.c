@@ -24,22 +24,14 @@
 #include "base/errors.h"
 #include "log/scan.h"
 #include "log/stream.h"
+#include "model/rehydrate.h"
 #include "model/snapshot.h"
 
-/* How far to fold. */
-typedef struct Bound
-{
-	int64		version;
-	int64		position;
-	bool		by_time;
-	TimestampTz time;
-} Bound;
+const EsBound es_unbounded = {.version = PG_INT64_MAX, .position = PG_INT64_MAX};
 
-static const Bound unbounded = {.version = PG_INT64_MAX, .position = PG_INT64_MAX};
-
-/* The name of an aggregate's stream. */
-static text *
-stream_of(const EsAggregate *aggregate, text *id)
+/* The name of an aggregate's stream, palloc'd; an error if it cannot be one. */
+text *
+es_aggregate_stream(const EsAggregate *aggregate, text *id)
 {
 	int			prefix_length = strlen(aggregate->prefix);
 	int			id_length = VARSIZE_ANY_EXHDR(id);
@@ -47,7 +39,7 @@ stream_of(const EsAggregate *aggregate, text *id)
 
 	if (id_length == 0)
 		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name)),
+				(es_problem(ERRCODE_ES_INVALID_IDENTITY, ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name)),
 							"the identity of an aggregate must not be empty"),
 				 errhint("Pass the id that follows the prefix \"%s\" in the stream's name.", aggregate->prefix)));
 	stream = palloc(VARHDRSZ + prefix_length + id_length);
@@ -60,37 +52,46 @@ stream_of(const EsAggregate *aggregate, text *id)
 
 /* Is the event at a version beyond the bound? */
 static bool
-is_beyond(const Bound *bound, const Datum *row)
+is_beyond(const EsBound *bound, const Datum *row)
 {
 	return DatumGetInt64(row[LOG_POSITION]) > bound->position ||
 		(bound->by_time && DatumGetTimestampTz(row[LOG_CREATED_AT]) > bound->time);
 }
 
 /* Does row-level security decide which events the caller sees? */
-static bool
-rows_are_hidden(const EsStore *store)
+bool
+es_events_are_hidden(const EsStore *store)
 {
 	return check_enable_rls(store->log, InvalidOid, true) == RLS_ENABLED;
 }
 
-/*
- * The state of one aggregate up to the bound; sets *stream_id.  The fold is
- * the caller's to end.
- */
-static EsFold *
-rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *id, const Bound *bound, int64 *stream_id)
+/* Fold the events after those already in the state, as the active snapshot sees them. */
+void
+es_fold_forward(EsFold *fold, EsStore *store, Relation log, int64 stream_id, const EsBound *bound)
 {
-	Snapshot	snapshot = GetActiveSnapshot();
-	text	   *name = stream_of(aggregate, id);
-	EsFold	   *fold = es_fold_begin(aggregate, name);
-	EsStream	stream;
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
 
+	es_scan_stream(&scan, store, log, stream_id, fold->version + 1, bound->version, false, GetActiveSnapshot());
+	while (es_scan_next(&scan, &values, &nulls) && !is_beyond(bound, values))
+		es_fold_event(fold, values, nulls);
+	es_scan_end(&scan);
+}
+
+/*
+ * The state of the aggregate in a stream, up to the bound, as the active
+ * snapshot sees it; sets *stream_id.  The fold is the caller's to end.
+ */
+EsFold *
+es_rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *name, const EsBound *bound, int64 *stream_id)
+{
+	EsFold	   *fold = es_fold_begin(aggregate, name);
+	EsStream	stream;
+
 	/* an apply function may itself rehydrate */
 	check_stack_depth();
-	es_stream_find(store, name, snapshot, &stream);
+	es_stream_find(store, name, GetActiveSnapshot(), &stream);
 	es_stream_check_open(&stream, name);
 	*stream_id = stream.id;
 	if (stream.id == 0)
@@ -100,21 +101,17 @@ rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *id, const 
 	 * Whether a kept state lies before a position or a time, its version does
 	 * not tell; and it was made of all events, which the caller may not see.
 	 */
-	if (bound->position == PG_INT64_MAX && !bound->by_time && !rows_are_hidden(store))
-		(void) es_snapshot_load(fold, store, stream.id, bound->version, snapshot);
-
-	es_scan_stream(&scan, store, log, stream.id, fold->version + 1, bound->version, false, snapshot);
-	while (es_scan_next(&scan, &values, &nulls) && !is_beyond(bound, values))
-		es_fold_event(fold, values, nulls);
-	es_scan_end(&scan);
+	if (bound->position == PG_INT64_MAX && !bound->by_time && !es_events_are_hidden(store))
+		(void) es_snapshot_load(fold, store, stream.id, bound->version, GetActiveSnapshot());
+	es_fold_forward(fold, store, log, stream.id, bound);
 	return fold;
 }
 
 /* How far to fold, from arguments of which at most one is not null. */
-static Bound
+static EsBound
 bound_arguments(FunctionCallInfo fcinfo, int first)
 {
-	Bound		bound = unbounded;
+	EsBound		bound = es_unbounded;
 	int			given = !PG_ARGISNULL(first) + !PG_ARGISNULL(first + 1) + !PG_ARGISNULL(first + 2);
 
 	if (given > 1)
@@ -161,7 +158,7 @@ begin(text *name, EsStore **store, Relation *log, AclMode rights)
 Datum
 event_store_rehydrate(PG_FUNCTION_ARGS)
 {
-	Bound		bound = bound_arguments(fcinfo, 2);
+	EsBound		bound = bound_arguments(fcinfo, 2);
 	TupleDesc	desc;
 	Datum		values[2];
 	bool		nulls[2] = {0};
@@ -177,7 +174,7 @@ event_store_rehydrate(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
-	fold = rehydrate(aggregate, store, log, PG_GETARG_TEXT_PP(1), &bound, &stream_id);
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &bound, &stream_id);
 	values[0] = Int64GetDatum(fold->version);
 	values[1] = state_datum(fold, &nulls[1]);
 	es_fold_end(fold);
@@ -189,7 +186,7 @@ event_store_rehydrate(PG_FUNCTION_ARGS)
 Datum
 event_store_rehydrate_as(PG_FUNCTION_ARGS)
 {
-	Bound		bound = bound_arguments(fcinfo, 3);
+	EsBound		bound = bound_arguments(fcinfo, 3);
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
 	EsStore    *store;
 	Relation	log;
@@ -207,7 +204,7 @@ event_store_rehydrate_as(PG_FUNCTION_ARGS)
 							"the state of aggregate \"%s\" is of type %s, not %s", aggregate->prepared.name,
 							format_type_be(aggregate->state_type), format_type_be(type)),
 				 errhint("Pass null::%s as the first argument.", format_type_be(aggregate->state_type))));
-	fold = rehydrate(aggregate, store, log, PG_GETARG_TEXT_PP(2), &bound, &stream_id);
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(2)), &bound, &stream_id);
 	fcinfo->isnull = fold->state_isnull;
 	if (!fold->state_isnull)
 		result = datumCopy(fold->state, aggregate->state_by_value, aggregate->state_length);
@@ -251,7 +248,7 @@ event_store_aggregates(PG_FUNCTION_ARGS)
 					(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_TEXT("argument", "ids"), ES_INT("index", i)),
 								"element %d of ids is null", i),
 					 errhint("Leave it out.")));
-		fold = rehydrate(aggregate, store, log, DatumGetTextPP(ids[i]), &unbounded, &stream_id);
+		fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, DatumGetTextPP(ids[i])), &es_unbounded, &stream_id);
 		values[0] = ids[i];
 		values[1] = Int64GetDatum(fold->version);
 		values[2] = state_datum(fold, &nulls[2]);
@@ -277,9 +274,9 @@ event_store_take_snapshot(PG_FUNCTION_ARGS)
 
 	es_require_writable();
 	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
-	fold = rehydrate(aggregate, store, log, PG_GETARG_TEXT_PP(1), &unbounded, &stream_id);
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &es_unbounded, &stream_id);
 	version = fold->version;
-	if (rows_are_hidden(store))
+	if (es_events_are_hidden(store))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
 							"cannot keep a state for all: row-level security on event_log decides which events you see"),

@@ -129,7 +129,10 @@ es_snapshot_load(EsFold *fold, EsStore *store, int64 stream_id, int64 up_to, Sna
 			Datum		state = read_state(fold->aggregate, DatumGetJsonbP(values[SNAPSHOT_STATE]), &loaded);
 
 			if (loaded)
-				es_fold_start_from(fold, DatumGetInt64(values[SNAPSHOT_VERSION]), state, false);
+			{
+				fold->kept_version = DatumGetInt64(values[SNAPSHOT_VERSION]);
+				es_fold_start_from(fold, fold->kept_version, state, false);
+			}
 		}
 	}
 	systable_endscan(scan);

@@ -63,6 +63,12 @@ static const char create_tables[] =
 "	aggregate pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
 "	state pg_catalog.jsonb NOT NULL,"
 "	CONSTRAINT event_snapshots_pkey PRIMARY KEY (stream_id, aggregate));"
+"CREATE TABLE $S.event_commands ("
+"	command_id pg_catalog.uuid NOT NULL,"
+"	request pg_catalog.int8 NOT NULL,"
+"	dispatched_at pg_catalog.timestamptz NOT NULL,"
+"	result pg_catalog.jsonb NOT NULL,"
+"	CONSTRAINT event_commands_pkey PRIMARY KEY (command_id));"
 
 /* One row, moved often: room on the page keeps its updates HOT. */
 "CREATE TABLE $S.event_mark ("
@@ -93,21 +99,21 @@ static const char create_guard[] =
 "ALTER TABLE $S.$T ENABLE ALWAYS TRIGGER event_store_no_truncate;";
 
 static const char drop_tables[] =
-"DROP TABLE $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark;";
+"DROP TABLE $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark;";
 
 static const char grant_reader[] =
 "GRANT USAGE ON SCHEMA $S TO $R;"
-"GRANT SELECT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark TO $R;";
+"GRANT SELECT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark TO $R;";
 
 static const char grant_writer[] =
-"GRANT INSERT ON $S.event_log, $S.event_streams, $S.event_snapshots TO $R;"
+"GRANT INSERT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands TO $R;"
 "GRANT UPDATE ON $S.event_snapshots TO $R;";
 
 static const char grant_admin[] =
-"GRANT UPDATE, DELETE ON $S.event_log, $S.event_streams, $S.event_snapshots TO $R;";
+"GRANT UPDATE, DELETE ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands TO $R;";
 
 static const char revoke_all[] =
-"REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark FROM $R;"
+"REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark FROM $R;"
 "REVOKE ALL ON SEQUENCE $S.event_position FROM $R;"
 "REVOKE USAGE ON SCHEMA $S FROM $R;";
 
@@ -146,6 +152,11 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 	[ES_STMT_READ_EVENT_ID] = {"SELECT " LOG_COLUMNS " FROM $S.event_log"
 	" WHERE event_id OPERATOR(pg_catalog.=) $1",
 		1, {UUIDOID}},
+	[ES_STMT_SAVE_COMMAND] = {"INSERT INTO $S.event_commands (command_id, request, dispatched_at, result)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (command_id) DO NOTHING",
+		COMMANDS_NCOLUMNS, {UUIDOID, INT8OID, TIMESTAMPTZOID, JSONBOID}},
+	[ES_STMT_FORGET_COMMANDS] = {"DELETE FROM $S.event_commands WHERE dispatched_at OPERATOR(pg_catalog.<) $1",
+		1, {TIMESTAMPTZOID}},
 	[ES_STMT_SAVE_SNAPSHOT] = {"INSERT INTO $S.event_snapshots AS s"
 	" (stream_id, version, definition, created_at, aggregate, state) VALUES ($1, $2, $3, $4, $5, $6)"
 	" ON CONFLICT (stream_id, aggregate) DO UPDATE SET version = excluded.version,"

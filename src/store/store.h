@@ -63,6 +63,16 @@ enum EsSnapshotColumn
 	SNAPSHOT_NCOLUMNS
 };
 
+/* Columns of event_commands. */
+enum EsCommandsColumn
+{
+	COMMANDS_COMMAND_ID,
+	COMMANDS_REQUEST,
+	COMMANDS_DISPATCHED_AT,
+	COMMANDS_RESULT,
+	COMMANDS_NCOLUMNS
+};
+
 #define ES_LAYOUT			1	/* of the tables of a store */
 #define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
 
@@ -85,6 +95,8 @@ typedef enum EsStatement
 	ES_STMT_READ_LOG_BACK,
 	ES_STMT_READ_EVENT_ID,
 	ES_STMT_SAVE_SNAPSHOT,
+	ES_STMT_SAVE_COMMAND,
+	ES_STMT_FORGET_COMMANDS,
 	ES_STMT_COUNT
 } EsStatement;
 
