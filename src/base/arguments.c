@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "datatype/timestamp.h"
 
 #include "base/arguments.h"
 #include "base/errors.h"
@@ -29,4 +30,12 @@ es_require_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 				(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_TEXT("argument", name)),
 							"%s must not be null", name),
 				 errhint("Pass a value for %s.", name)));
+}
+
+/* An interval in milliseconds, with months of 30 days. */
+int64
+es_interval_ms(const Interval *interval)
+{
+	return interval->time / 1000 +
+		((int64) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * INT64CONST(1000));
 }

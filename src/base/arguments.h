@@ -5,9 +5,11 @@
 #ifndef ES_ARGUMENTS_H
 #define ES_ARGUMENTS_H
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 
 extern void es_require_writable(void);
 extern void es_require_argument(FunctionCallInfo fcinfo, int argument, const char *name);
+extern int64 es_interval_ms(const Interval *interval);
 
 #endif							/* ES_ARGUMENTS_H */

@@ -138,6 +138,7 @@ static const EsProblemType problem_types[] = {
 	CORE(UNDEFINED_OBJECT, 404, .doc = "Something that the request names does not exist."),
 	CORE(UNDEFINED_TABLE, 404, .doc = "Something that the request names does not exist."),
 	CORE(UNDEFINED_FUNCTION, 404, .doc = "Something that the request names does not exist."),
+	CORE(AMBIGUOUS_FUNCTION, 400, .doc = "Several things have the name that the request gives."),
 	CORE(READ_ONLY_SQL_TRANSACTION, 405, .doc = "Nothing can be changed here: the transaction is read-only."),
 	CORE(ACTIVE_SQL_TRANSACTION, 409, .doc = "This cannot be done inside this transaction."),
 	CORE(FOREIGN_KEY_VIOLATION, 409, .doc = "Something that is referred to does not exist, or is still referred to."),

@@ -303,8 +303,7 @@ timeout_argument(FunctionCallInfo fcinfo, int argument)
 
 	es_require_argument(fcinfo, argument, "timeout");
 	interval = PG_GETARG_INTERVAL_P(argument);
-	timeout = interval->time / 1000 +
-		((int64) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000);
+	timeout = es_interval_ms(interval);
 	if (timeout < 0)
 		bad_argument("timeout", timeout, "ms is negative", "Pass an interval of 0 or more.");
 	return Min(timeout, MAX_TIMEOUT);

@@ -211,6 +211,36 @@ es_stream_lock(EsStore *store, Relation log, uint64 key)
 	AcceptInvalidationMessages();
 }
 
+/*
+ * The same if nobody else holds the lock; tells whether it is held now.  When
+ * the transaction has locked so many streams that it would lock the store, it
+ * waits.
+ */
+bool
+es_stream_lock_if_free(EsStore *store, Relation log, uint64 key)
+{
+	LOCKTAG		tag;
+
+	set_tag(&tag, store, key);
+	if (stream_locks >= es_max_stream_locks)
+	{
+		es_stream_lock(store, log, key);
+		return true;
+	}
+	switch (LockAcquire(&tag, ExclusiveLock, false, true))
+	{
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+		case LOCKACQUIRE_OK:
+			stream_locks++;
+			break;
+		default:
+			break;
+	}
+	AcceptInvalidationMessages();
+	return true;
+}
+
 /* Can these streams be locked one by one without coming to event_store.max_stream_locks? */
 bool
 es_stream_locks_fit(EsStore *store, const uint64 *keys, int count)

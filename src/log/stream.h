@@ -27,6 +27,7 @@ extern void es_stream_check_name(text *name);
 extern void es_name_check(text *name, const char *what, int index);
 extern uint64 es_stream_lock_key(text *name);
 extern void es_stream_lock(EsStore *store, Relation log, uint64 key);
+extern bool es_stream_lock_if_free(EsStore *store, Relation log, uint64 key);
 extern bool es_stream_locks_fit(EsStore *store, const uint64 *keys, int count);
 extern void es_event_id_lock(EsStore *store, Relation log, const pg_uuid_t *id);
 extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream);

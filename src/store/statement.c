@@ -56,12 +56,19 @@ static const char create_tables[] =
 "CREATE UNIQUE INDEX event_log_event_id_key ON $S.event_log (event_id)"
 "	WHERE event_id OPERATOR(pg_catalog.<) '$L' OR event_id OPERATOR(pg_catalog.>) '$H';"
 "CREATE TABLE $S.event_snapshots ("
-"	source pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	stream_id pg_catalog.int8 NOT NULL,"
 "	version pg_catalog.int8 NOT NULL,"
-"	schema_version pg_catalog.int4 NOT NULL,"
-"	state pg_catalog.jsonb NOT NULL,"
+"	definition pg_catalog.int8 NOT NULL,"
 "	created_at pg_catalog.timestamptz NOT NULL,"
-"	CONSTRAINT event_snapshots_pkey PRIMARY KEY (source));"
+"	aggregate pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	state pg_catalog.jsonb NOT NULL,"
+"	CONSTRAINT event_snapshots_pkey PRIMARY KEY (stream_id, aggregate));"
+"CREATE TABLE $S.event_commands ("
+"	command_id pg_catalog.uuid NOT NULL,"
+"	request pg_catalog.int8 NOT NULL,"
+"	dispatched_at pg_catalog.timestamptz NOT NULL,"
+"	result pg_catalog.jsonb NOT NULL,"
+"	CONSTRAINT event_commands_pkey PRIMARY KEY (command_id));"
 
 /* One row, moved often: room on the page keeps its updates HOT. */
 "CREATE TABLE $S.event_mark ("
@@ -93,21 +100,21 @@ static const char create_guard[] =
 "ALTER TABLE $S.$T ENABLE ALWAYS TRIGGER event_store_no_truncate;";
 
 static const char drop_tables[] =
-"DROP TABLE $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark;";
+"DROP TABLE $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark;";
 
 static const char grant_reader[] =
 "GRANT USAGE ON SCHEMA $S TO $R;"
-"GRANT SELECT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark TO $R;";
+"GRANT SELECT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark TO $R;";
 
 static const char grant_writer[] =
-"GRANT INSERT ON $S.event_log, $S.event_streams, $S.event_snapshots TO $R;"
+"GRANT INSERT ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands TO $R;"
 "GRANT UPDATE ON $S.event_snapshots TO $R;";
 
 static const char grant_admin[] =
-"GRANT UPDATE, DELETE ON $S.event_log, $S.event_streams, $S.event_snapshots TO $R;";
+"GRANT UPDATE, DELETE ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands TO $R;";
 
 static const char revoke_all[] =
-"REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_mark FROM $R;"
+"REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark FROM $R;"
 "REVOKE ALL ON SEQUENCE $S.event_position FROM $R;"
 "REVOKE USAGE ON SCHEMA $S FROM $R;";
 
@@ -165,6 +172,18 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 		" WHERE event_id OPERATOR(pg_catalog.<) $1 OR event_id OPERATOR(pg_catalog.>) $2"),
 	2, {UUIDOID, UUIDOID}},
 	[ES_STMT_VERIFY_NAMES] = {VERIFY_TWICE("stream_name", "$S.event_streams")},
+	[ES_STMT_SAVE_COMMAND] = {"INSERT INTO $S.event_commands (command_id, request, dispatched_at, result)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (command_id) DO NOTHING",
+		COMMANDS_NCOLUMNS, {UUIDOID, INT8OID, TIMESTAMPTZOID, JSONBOID}},
+	[ES_STMT_FORGET_COMMANDS] = {"DELETE FROM $S.event_commands WHERE dispatched_at OPERATOR(pg_catalog.<) $1",
+		1, {TIMESTAMPTZOID}},
+	[ES_STMT_SAVE_SNAPSHOT] = {"INSERT INTO $S.event_snapshots AS s"
+	" (stream_id, version, definition, created_at, aggregate, state) VALUES ($1, $2, $3, $4, $5, $6)"
+	" ON CONFLICT (stream_id, aggregate) DO UPDATE SET version = excluded.version,"
+	" definition = excluded.definition, created_at = excluded.created_at, state = excluded.state"
+	" WHERE s.version OPERATOR(pg_catalog.<) excluded.version"
+	" OR s.definition OPERATOR(pg_catalog.<>) excluded.definition",
+		SNAPSHOT_NCOLUMNS, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, JSONBOID}},
 };
 
 /*
@@ -384,7 +403,7 @@ es_statement_found_schemas(void)
 
 /*
  * The saved plan of a query on a store.  The caller is connected to SPI.  The
- * parameters of the insert are the columns of event_log; of a stream read the
+ * parameters of the inserts are the columns of their tables; of a stream read the
  * stream's id, lowest and highest version; of a log read lowest and highest
  * position; of a read by id the id; of the look for event ids that are there
  * twice the range of those made here.

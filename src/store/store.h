@@ -52,6 +52,28 @@ enum EsMarkColumn
 	MARK_NCOLUMNS
 };
 
+/* Columns of event_snapshots. */
+enum EsSnapshotColumn
+{
+	SNAPSHOT_STREAM_ID,
+	SNAPSHOT_VERSION,
+	SNAPSHOT_DEFINITION,
+	SNAPSHOT_CREATED_AT,
+	SNAPSHOT_AGGREGATE,
+	SNAPSHOT_STATE,
+	SNAPSHOT_NCOLUMNS
+};
+
+/* Columns of event_commands. */
+enum EsCommandsColumn
+{
+	COMMANDS_COMMAND_ID,
+	COMMANDS_REQUEST,
+	COMMANDS_DISPATCHED_AT,
+	COMMANDS_RESULT,
+	COMMANDS_NCOLUMNS
+};
+
 #define ES_LAYOUT			1	/* of the tables of a store */
 #define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
 
@@ -77,6 +99,9 @@ typedef enum EsStatement
 	ES_STMT_VERIFY_POSITIONS,
 	ES_STMT_VERIFY_EVENT_IDS,
 	ES_STMT_VERIFY_NAMES,
+	ES_STMT_SAVE_SNAPSHOT,
+	ES_STMT_SAVE_COMMAND,
+	ES_STMT_FORGET_COMMANDS,
 	ES_STMT_COUNT
 } EsStatement;
 

@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 3), ('type', 4), ('view', 2)$$,
+	$$VALUES ('cast', 4), ('table', 6), ('type', 5), ('view', 2)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -35,6 +35,7 @@ SELECT results_eq(
 	FROM functions ORDER BY oid::regprocedure::text COLLATE "C"$$,
 	$$VALUES
 	('event_store.add_index(text,boolean)', 'v', 'u', false, true),
+	('event_store.aggregates(text,text[])', 's', 'r', false, true),
 	('event_store.append(text,event_store.new_event[],event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,jsonb,event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.append(text,text,event_store.expected_version)', 'v', 'u', false, true),
@@ -50,6 +51,7 @@ SELECT results_eq(
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.current_store()', 's', 's', true, true),
 	('event_store.delete_stream(text,event_store.expected_version)', 'v', 'u', true, true),
+	('event_store.dispatch(text,jsonb,uuid,uuid,uuid,jsonb,event_store.expected_version,interval,integer,boolean)', 'v', 'u', false, true),
 	('event_store.drop_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
 	('event_store.durable_mark()', 's', 'r', true, true),
@@ -62,6 +64,7 @@ SELECT results_eq(
 	('event_store.expected_version_out(event_store.expected_version)', 'i', 's', true, true),
 	('event_store.expected_version_recv(internal)', 'i', 's', true, true),
 	('event_store.expected_version_send(event_store.expected_version)', 'i', 's', true, true),
+	('event_store.forget_commands(interval)', 'v', 'u', false, true),
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
 	('event_store.guard_store_table()', 'v', 'u', false, true),
 	('event_store.head()', 'v', 'u', true, true),
@@ -83,17 +86,25 @@ SELECT results_eq(
 	('event_store.read_category(text,bigint,bigint,text[],text)', 'v', 'u', false, true),
 	('event_store.read_each_type(text[],bigint,text)', 'v', 'u', false, true),
 	('event_store.read_stream(text,bigint,bigint,text)', 's', 'r', false, true),
+	('event_store.register_aggregate(text,text,text,text,jsonb,text,integer,integer,boolean)', 'v', 'u', false, true),
+	('event_store.register_command(text,text,text,text,text,text,text[],interval,jsonb,boolean)', 'v', 'u', false, true),
 	('event_store.register_problem_type(text,text,integer,text,interval,text,jsonb)', 'v', 'u', false, false),
+	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
+	('event_store.rehydrate_as(anyelement,text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
+	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.set_problem_title(text,text,text)', 'v', 'u', false, false),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
 	('event_store.stream_version(text)', 's', 'r', true, true),
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
+	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
 	('event_store.token(bigint)', 'v', 'u', true, true),
 	('event_store.token_position(text)', 'v', 'u', true, true),
 	('event_store.try(text)', 'v', 'u', false, true),
 	('event_store.try(text,"any")', 'v', 'u', false, true),
+	('event_store.unregister_aggregate(text)', 'v', 'u', true, true),
+	('event_store.unregister_command(text)', 'v', 'u', true, true),
 	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
 	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.verify_store(text)', 'v', 'u', false, true)$$,
@@ -116,7 +127,9 @@ SELECT results_eq(
 	$$SELECT m.identity, array_agg(grantee::regrole || ' ' || privilege_type ORDER BY 1)
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
-	$$VALUES ('event_store.problem_title', '{- SELECT}'::text[]), ('event_store.problem_type', '{- SELECT}'),
+	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
+	('event_store.command_registry', '{- SELECT}'),
+	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
 	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
 	'everybody may look at tables and views, nobody may write');
 SELECT results_eq(
@@ -127,7 +140,7 @@ SELECT results_eq(
 -- dump and upgrade
 SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
-	$$VALUES ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
+	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
@@ -144,7 +157,7 @@ SET LOCAL search_path = shop, public;
 DO $$ BEGIN PERFORM event_store.append_event('order-1', 'Placed'); END $$;
 SELECT results_eq(
 	$$SELECT relname::text COLLATE "default", relkind::text FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind <> 'i' ORDER BY 1$$,
-	$$VALUES ('event_log', 'r'), ('event_mark', 'r'), ('event_position', 'S'), ('event_snapshots', 'r'), ('event_streams', 'r')$$,
+	$$VALUES ('event_commands', 'r'), ('event_log', 'r'), ('event_mark', 'r'), ('event_position', 'S'), ('event_snapshots', 'r'), ('event_streams', 'r')$$,
 	'a store has these relations');
 SELECT is_empty(
 	$$SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relowner <> 'regress_es_owner'::regrole$$,

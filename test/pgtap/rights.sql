@@ -21,9 +21,13 @@ SELECT event_store.grant_store('sales', 'regress_es_reader', 'reader');
 GRANT USAGE ON SCHEMA sales TO regress_es_guest;
 RESET ROLE;
 SET LOCAL search_path = sales, public;
+CREATE FUNCTION pg_temp.count_events(state bigint, type text, data jsonb) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN state + 1;
+CREATE FUNCTION pg_temp.count_once(state bigint, command jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN jsonb '{"type": "Counted", "data": {}}';
 DO $$ BEGIN
 	PERFORM event_store.append_event('order-1', 'Placed', event_id => '00000000-0000-4000-8000-000000000001');
-	INSERT INTO sales.event_snapshots VALUES ('order-1', 1, 1, '{}', now());
+	PERFORM event_store.register_aggregate('order', 'pg_temp.count_events', '0');
+	PERFORM event_store.register_command('Count', 'order', 'pg_temp.count_once');
+	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
 -- each command as each role; every one is undone
@@ -64,6 +68,22 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.token_position('0:1:1:1:1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.in_flight()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.verify_store('sales')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
+	-- aggregates
+	($$SELECT event_store.rehydrate('order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.rehydrate_as(NULL::bigint, 'order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.aggregates('order', '{1}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.take_snapshot('order', '1')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.register_aggregate('mine', 'pg_temp.count_events', '0')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_aggregate('order', 'pg_temp.count_events', '0', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- commands
+	($$SELECT event_store.dispatch('Count', '{"id": "1"}')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.dispatch('Count', '{"id": "1"}', command_id => '00000000-0000-4000-8000-000000000009')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.register_command('More', 'order', 'pg_temp.count_once')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_command('Count')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.reject('no')$$, 'VE012', 'VE012', 'VE012', 'VE012', 'VE012', 'VE012', 'VE012'),
+	($$SELECT event_store.forget_commands()$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT * FROM sales.event_commands$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
+	($$SELECT event_store.unregister_aggregate('order')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.create_store('mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
@@ -131,7 +151,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$TRUNCATE sales.event_streams$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
 	-- event_snapshots are the writers' own
 	($$SELECT * FROM sales.event_snapshots$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
-	($$INSERT INTO sales.event_snapshots VALUES ('x', 1, 1, '{}', now())$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
+	($$INSERT INTO sales.event_snapshots VALUES (2, 1, 1, now(), 'x', '{}')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
 	($$UPDATE sales.event_snapshots SET version = 2$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', '42501'),
 	($$DELETE FROM sales.event_snapshots$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', '42501'),
 	($$TRUNCATE sales.event_snapshots$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
@@ -198,11 +218,11 @@ CREATE FUNCTION pg_temp.rights(role regrole) RETURNS text LANGUAGE sql AS $$
 			FROM pg_class, aclexplode(relacl) WHERE relnamespace = 'sales'::regnamespace AND grantee = role GROUP BY relname) x))
 $$;
 SELECT is(pg_temp.rights('regress_es_reader'),
-	'schema USAGE; event_log SELECT; event_mark SELECT; event_snapshots SELECT; event_streams SELECT', 'the rights of a reader');
+	'schema USAGE; event_commands SELECT; event_log SELECT; event_mark SELECT; event_snapshots SELECT; event_streams SELECT', 'the rights of a reader');
 SELECT is(pg_temp.rights('regress_es_writer'),
-	'schema USAGE; event_log INSERT SELECT; event_mark SELECT; event_snapshots INSERT SELECT UPDATE; event_streams INSERT SELECT', 'the rights of a writer');
+	'schema USAGE; event_commands INSERT SELECT; event_log INSERT SELECT; event_mark SELECT; event_snapshots INSERT SELECT UPDATE; event_streams INSERT SELECT', 'the rights of a writer');
 SELECT is(pg_temp.rights('regress_es_admin'),
-	'schema USAGE; event_log DELETE INSERT SELECT UPDATE; event_mark SELECT; event_snapshots DELETE INSERT SELECT UPDATE; event_streams DELETE INSERT SELECT UPDATE',
+	'schema USAGE; event_commands DELETE INSERT SELECT UPDATE; event_log DELETE INSERT SELECT UPDATE; event_mark SELECT; event_snapshots DELETE INSERT SELECT UPDATE; event_streams DELETE INSERT SELECT UPDATE',
 	'the rights of an admin');
 SET ROLE regress_es_owner;
 SELECT event_store.grant_store('sales', 'regress_es_nobody', 'admin');

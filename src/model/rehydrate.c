@@ -1,0 +1,290 @@
+/*
+ * rehydrate.c
+ *		The state of aggregates, now or as it was.
+ *
+ * A state is read in the caller's snapshot, like the stream itself
+ * (log/read).
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/arguments.h"
+#include "base/errors.h"
+#include "log/scan.h"
+#include "log/stream.h"
+#include "model/rehydrate.h"
+#include "model/snapshot.h"
+
+const EsBound es_unbounded = {.version = PG_INT64_MAX, .position = PG_INT64_MAX};
+
+/* The name of an aggregate's stream, palloc'd; an error if it cannot be one. */
+text *
+es_aggregate_stream(const EsAggregate *aggregate, text *id)
+{
+	int			prefix_length = strlen(aggregate->prefix);
+	int			id_length = VARSIZE_ANY_EXHDR(id);
+	text	   *stream;
+
+	if (id_length == 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_INVALID_IDENTITY, ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name)),
+							"the identity of an aggregate must not be empty"),
+				 errhint("Pass the id that follows the prefix \"%s\" in the stream's name.", aggregate->prefix)));
+	stream = palloc(VARHDRSZ + prefix_length + id_length);
+	SET_VARSIZE(stream, VARHDRSZ + prefix_length + id_length);
+	memcpy(VARDATA(stream), aggregate->prefix, prefix_length);
+	memcpy(VARDATA(stream) + prefix_length, VARDATA_ANY(id), id_length);
+	es_stream_check_name(stream);
+	return stream;
+}
+
+/* Is the event at a version beyond the bound? */
+static bool
+is_beyond(const EsBound *bound, const Datum *row)
+{
+	return DatumGetInt64(row[LOG_POSITION]) > bound->position ||
+		(bound->by_time && DatumGetTimestampTz(row[LOG_CREATED_AT]) > bound->time);
+}
+
+/* Does row-level security decide which events the caller sees? */
+bool
+es_events_are_hidden(const EsStore *store)
+{
+	return check_enable_rls(store->log, InvalidOid, true) == RLS_ENABLED;
+}
+
+/* Fold the events after those already in the state, as the active snapshot sees them. */
+void
+es_fold_forward(EsFold *fold, EsStore *store, Relation log, int64 stream_id, const EsBound *bound)
+{
+	EsScan		scan;
+	Datum	   *values;
+	bool	   *nulls;
+
+	es_scan_stream(&scan, store, log, stream_id, fold->version + 1, bound->version, false, GetActiveSnapshot());
+	while (es_scan_next(&scan, &values, &nulls) && !is_beyond(bound, values))
+		es_fold_event(fold, values, nulls);
+	es_scan_end(&scan);
+}
+
+/*
+ * The state of the aggregate in a stream, up to the bound, as the active
+ * snapshot sees it; sets *stream_id.  The fold is the caller's to end.
+ */
+EsFold *
+es_rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *name, const EsBound *bound, int64 *stream_id)
+{
+	EsFold	   *fold = es_fold_begin(aggregate, name);
+	EsStream	stream;
+
+	/* an apply function may itself rehydrate */
+	check_stack_depth();
+	es_stream_find(store, name, GetActiveSnapshot(), &stream);
+	es_stream_check_open(&stream, name);
+	*stream_id = stream.id;
+	if (stream.id == 0)
+		return fold;
+
+	/*
+	 * Whether a kept state lies before a position or a time, its version does
+	 * not tell; and it was made of all events, which the caller may not see.
+	 */
+	if (bound->position == PG_INT64_MAX && !bound->by_time && !es_events_are_hidden(store))
+		(void) es_snapshot_load(fold, store, stream.id, bound->version, GetActiveSnapshot());
+	es_fold_forward(fold, store, log, stream.id, bound);
+	return fold;
+}
+
+/* How far to fold, from arguments of which at most one is not null. */
+static EsBound
+bound_arguments(FunctionCallInfo fcinfo, int first)
+{
+	EsBound		bound = es_unbounded;
+	int			given = !PG_ARGISNULL(first) + !PG_ARGISNULL(first + 1) + !PG_ARGISNULL(first + 2);
+
+	if (given > 1)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL,
+							"as_of_version, as_of_position and as_of_time exclude each other"),
+				 errhint("Pass one of them, or none for the state as it is now.")));
+	if (!PG_ARGISNULL(first))
+		bound.version = PG_GETARG_INT64(first);
+	if (!PG_ARGISNULL(first + 1))
+		bound.position = PG_GETARG_INT64(first + 1);
+	if (bound.version < 0 || bound.position < 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL,
+							"%s is negative", bound.version < 0 ? "as_of_version" : "as_of_position"),
+				 errhint("Versions and positions begin at 1; 0 is before the first event.")));
+	bound.by_time = !PG_ARGISNULL(first + 2);
+	if (bound.by_time)
+		bound.time = PG_GETARG_TIMESTAMPTZ(first + 2);
+	return bound;
+}
+
+/* The state as jsonb, in the current context; *isnull if it is null. */
+static Datum
+state_datum(const EsFold *fold, bool *isnull)
+{
+	*isnull = fold->state_isnull;
+	return fold->state_isnull ? (Datum) 0 : JsonbPGetDatum(es_state_to_jsonb(fold->aggregate, fold->state));
+}
+
+PG_FUNCTION_INFO_V1(event_store_rehydrate);
+PG_FUNCTION_INFO_V1(event_store_rehydrate_as);
+PG_FUNCTION_INFO_V1(event_store_aggregates);
+PG_FUNCTION_INFO_V1(event_store_take_snapshot);
+
+/* Begin a call on an aggregate: the store's log, opened, and the aggregate, taken. */
+static EsAggregate *
+begin(text *name, EsStore **store, Relation *log, AclMode rights)
+{
+	*log = es_store_open_log(store, AccessShareLock, rights);
+	return es_aggregate_take(text_to_cstring(name), *store, *log);
+}
+
+Datum
+event_store_rehydrate(PG_FUNCTION_ARGS)
+{
+	EsBound		bound = bound_arguments(fcinfo, 2);
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {0};
+	EsStore    *store;
+	Relation	log;
+	EsAggregate *aggregate;
+	EsFold	   *fold;
+	int64		stream_id;
+
+	es_require_argument(fcinfo, 0, "aggregate");
+	es_require_argument(fcinfo, 1, "id");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &bound, &stream_id);
+	values[0] = Int64GetDatum(fold->version);
+	values[1] = state_datum(fold, &nulls[1]);
+	es_fold_end(fold);
+	es_aggregate_give(aggregate);
+	table_close(log, NoLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+Datum
+event_store_rehydrate_as(PG_FUNCTION_ARGS)
+{
+	EsBound		bound = bound_arguments(fcinfo, 3);
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	EsStore    *store;
+	Relation	log;
+	EsAggregate *aggregate;
+	EsFold	   *fold;
+	Datum		result = (Datum) 0;
+	int64		stream_id;
+
+	es_require_argument(fcinfo, 1, "aggregate");
+	es_require_argument(fcinfo, 2, "id");
+	aggregate = begin(PG_GETARG_TEXT_PP(1), &store, &log, ACL_SELECT);
+	if (aggregate->state_type != type)
+		ereport(ERROR,
+				(es_problem(ERRCODE_DATATYPE_MISMATCH, ES_MEMBERS(ES_TEXT("aggregate", aggregate->prepared.name)),
+							"the state of aggregate \"%s\" is of type %s, not %s", aggregate->prepared.name,
+							format_type_be(aggregate->state_type), format_type_be(type)),
+				 errhint("Pass null::%s as the first argument.", format_type_be(aggregate->state_type))));
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(2)), &bound, &stream_id);
+	fcinfo->isnull = fold->state_isnull;
+	if (!fold->state_isnull)
+		result = datumCopy(fold->state, aggregate->state_by_value, aggregate->state_length);
+	es_fold_end(fold);
+	es_aggregate_give(aggregate);
+	table_close(log, NoLock);
+	return result;
+}
+
+Datum
+event_store_aggregates(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	EsStore    *store;
+	Relation	log;
+	EsAggregate *aggregate;
+	Datum	   *ids;
+	bool	   *id_nulls;
+	int			nids;
+	MemoryContext row;
+	MemoryContext caller;
+
+	es_require_argument(fcinfo, 0, "aggregate");
+	es_require_argument(fcinfo, 1, "ids");
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &ids, &id_nulls, &nids);
+	InitMaterializedSRF(fcinfo, 0);
+	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
+
+	row = AllocSetContextCreate(CurrentMemoryContext, "event_store rehydrated", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(row);
+	for (int i = 0; i < nids; i++)
+	{
+		Datum		values[3];
+		bool		nulls[3] = {0};
+		int64		stream_id;
+		EsFold	   *fold;
+
+		CHECK_FOR_INTERRUPTS();
+		if (id_nulls[i])
+			ereport(ERROR,
+					(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_TEXT("argument", "ids"), ES_INT("index", i)),
+								"element %d of ids is null", i),
+					 errhint("Leave it out.")));
+		fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, DatumGetTextPP(ids[i])), &es_unbounded, &stream_id);
+		values[0] = ids[i];
+		values[1] = Int64GetDatum(fold->version);
+		values[2] = state_datum(fold, &nulls[2]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		es_fold_end(fold);
+		MemoryContextReset(row);
+	}
+	MemoryContextSwitchTo(caller);
+	es_aggregate_give(aggregate);
+	table_close(log, NoLock);
+	return (Datum) 0;
+}
+
+Datum
+event_store_take_snapshot(PG_FUNCTION_ARGS)
+{
+	EsStore    *store;
+	Relation	log;
+	EsAggregate *aggregate;
+	EsFold	   *fold;
+	int64		stream_id;
+	int64		version;
+
+	es_require_writable();
+	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &es_unbounded, &stream_id);
+	version = fold->version;
+	if (es_events_are_hidden(store))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
+							"cannot keep a state for all: row-level security on event_log decides which events you see"),
+				 errhint("Let the owner of the store take the snapshot.")));
+	if (version > 0 && !fold->state_isnull)
+		es_snapshot_save(fold, store, stream_id);
+	es_fold_end(fold);
+	es_aggregate_give(aggregate);
+	table_close(log, NoLock);
+	PG_RETURN_INT64(version);
+}
