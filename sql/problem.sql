@@ -112,6 +112,7 @@ RESET event_store.problem_detail_size;
 SELECT octet_length(event_store.problem(status => 400, detail => repeat('x', 1000000)) ->> 'detail') AS bytes;
 SELECT state, octet_length(document ->> 'detail') AS bytes, octet_length(message) AS message, left(message, 3) AS one_line
 FROM pg_temp.problem($$SELECT event_store.raise_problem(jsonb_build_object('detail', E'x\n' || repeat('y', 1000000)))$$);
+SELECT state, octet_length(message) AS bytes FROM pg_temp.problem($$SELECT event_store.raise_problem(jsonb_build_object('title', repeat('y', 1000000)))$$);
 
 /* types of users */
 SELECT event_store.register_problem_type('https://example.org/problems/out-of-stock', 'Out of Stock', 409, 'SH001', '1 day 0.5 s', 'Order fewer.',

@@ -289,10 +289,11 @@ es_problem_type(int sqlstate)
 	return result;
 }
 
-/* The phrase of an HTTP status; for one without, that of its class. */
+/* The phrase of an HTTP status, 100 to 599; for one without, that of its class. */
 const char *
 es_http_phrase(int status)
 {
+	Assert(status >= 100 && status <= 599);
 	for (int i = 0; i < lengthof(phrases); i++)
 		if (phrases[i].status == status)
 			return phrases[i].phrase;
@@ -504,7 +505,8 @@ es_problem(int sqlstate, const EsMember *members, const char *fmt,...)
 	StringInfoData extension;
 	EsDocument	document = {0};
 
-	Assert(type->sqlstate == sqlstate);
+	/* each code that we raise is in the catalogue, itself or with its class */
+	Assert(type->sqlstate != 0);
 	initStringInfo(&message);
 	for (;;)
 	{

@@ -263,8 +263,9 @@ read_problem(Problem *p, Jsonb *problem, bool foreign)
 static const char *
 message_of(const Problem *p)
 {
-	return p->document.detail != NULL && p->document.detail[0] != '\0' ? p->document.detail :
-		p->document.title != NULL ? p->document.title : p->document.type;
+	if (p->document.detail != NULL && p->document.detail[0] != '\0')
+		return p->document.detail;
+	return es_problem_cut(p->document.title != NULL ? p->document.title : p->document.type);
 }
 
 static int

@@ -112,7 +112,7 @@ find_registered(enum TypeColumn column, const char *value)
 		Datum		wait = heap_getattr(tuple, TYPE_RETRY_AFTER + 1, desc, &isnull);
 
 		type = palloc0(sizeof(EsProblemType));
-		if (state != NULL)
+		if (state != NULL && es_is_sqlstate(state))
 			type->sqlstate = MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
 		if (!isnull)
 			type->retry_after = (int) interval_seconds(DatumGetIntervalP(wait));

@@ -170,7 +170,8 @@ answer(const ErrorData *error, const char *query)
 		ereport(LOG_SERVER_ONLY,
 				(errcode(error->sqlerrcode),
 				 errmsg_internal("try has answered with a problem: %s", error->message),
-				 errdetail_internal("%s", document)));
+				 errdetail_internal("%s", document),
+				 internalerrquery(query)));
 	return es_document_jsonb(document);
 }
 

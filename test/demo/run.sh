@@ -209,6 +209,14 @@ late="SELECT event_store.append_event('$case', '$late_type', '{\"by\": \"Ben\"}'
 say "$late"
 try "$store" "$late" '\echo SQLSTATE :SQLSTATE' | tee "$work/conflict"
 grep -q 'SQLSTATE VE001' "$work/conflict" || fail "the second writer was not refused"
+echo
+echo "   What a web service hands on to Ben's browser: the problem document (RFC 9457), and the headers to send it with."
+echo
+document="SELECT jsonb_pretty(event_store.try(\$\$$late\$\$))"
+headers="SELECT event_store.problem_headers(event_store.last_problem())"
+say "$document" "$headers"
+(format=(-At) && try "$store" "$document" "$headers") | tee "$work/problem"
+grep -q '"status": 409' "$work/problem" || fail "no problem document came"
 cat <<END
 
 6. A retry is not a second event

@@ -100,6 +100,7 @@ for my $query ('SELECT 1/0', $conflict)
 		ROLLBACK;});
 	is(logged($instance) . in_server_log($instance), '11', "one that try answers with, after a rollback: $query");
 }
+like(slurp_file($node->logfile), qr/LOG:  try has answered with a problem: division by zero\n.*DETAIL: .*22012.*\n.*QUERY:  SELECT 1\/0\n/, 'the line of try names the query');
 is( $node->safe_psql('postgres', q{SELECT event_store.try('SELECT 1') ? 'instance'}), 'f', 'no instance of a success');
 
 # errors of the server that nobody makes a problem of do not come in
