@@ -244,17 +244,6 @@ es_store_named(text *schema_name)
 	return store;
 }
 
-/* Refuse to change the rights on a store to anybody but its owner. */
-static void
-require_owner(const EsStore *store)
-{
-	if (!es_owns_relation(store->log, GetUserId()))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
-							"must be owner of event store \"%s\"", NameStr(store->schema)),
-				 errhint("Ask the owner, or become a member of the owning role.")));
-}
-
 /* A role name from an argument, palloc'd; public is one too.  *oid is InvalidOid then. */
 static char *
 role_argument(text *argument, Oid *oid)
@@ -407,7 +396,7 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
 							"access \"%s\" is unknown", access),
 				 errhint("Use reader, writer or admin.")));
-	require_owner(store);
+	es_store_require_owner(store);
 	es_statement_grant(schema, role, access);
 
 	/* GRANT on a schema that is not one's own only warns */
@@ -428,7 +417,7 @@ event_store_revoke_store(PG_FUNCTION_ARGS)
 	Oid			roleid;
 	char	   *role = role_argument(PG_GETARG_TEXT_PP(1), &roleid);
 
-	require_owner(store);
+	es_store_require_owner(store);
 	es_statement_revoke(pstrdup(NameStr(store->schema)), role);
 	PG_RETURN_VOID();
 }

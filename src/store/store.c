@@ -22,19 +22,16 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/xact.h"
-#include "catalog/pg_index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "nodes/readfuncs.h"
+#include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -51,15 +48,11 @@
 #include "base/errors.h"
 #include "base/extension.h"
 #include "base/xact.h"
-#include "store/event_id.h"
 #include "store/guard.h"
+#include "store/index.h"
 #include "store/store.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
-
-/* in pg_operator, which gives them no symbols */
-#define UUID_LESS_OPERATOR		2974
-#define UUID_GREATER_OPERATOR	2975
 
 typedef struct ColumnSpec
 {
@@ -291,200 +284,6 @@ columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
 }
 
 /*
- * Does the index have an expression or a predicate?  Seen from the catalogue:
- * the relcache would evaluate the owner's functions in them, with the rights
- * of whoever asks, and that may be the worker.
- */
-static bool
-index_has_expression(Relation index)
-{
-	return !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL);
-}
-
-static bool
-index_has_predicate(Relation index)
-{
-	return !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
-}
-
-/*
- * Is it a unique b-tree on exactly these columns (numbered from 0, the second
- * -1 if there is one only), in ascending order, ready for use?
- */
-static bool
-index_is(Relation index, const ColumnSpec *columns, bool partial, int column1, int column2)
-{
-	Form_pg_index form = index->rd_index;
-	int			keys[] = {column1, column2};
-	int			nkeys = column2 < 0 ? 1 : 2;
-
-	if (!form->indisvalid || !form->indisready || !form->indisunique || !form->indimmediate ||
-		form->indnkeyatts != nkeys || index->rd_rel->relam != BTREE_AM_OID ||
-		index_has_expression(index) || index_has_predicate(index) != partial)
-		return false;
-	for (int i = 0; i < nkeys; i++)
-		if (form->indkey.values[i] != keys[i] + 1 || index->rd_indoption[i] != 0 ||
-			index->rd_indcollation[i] != collation_of(columns[keys[i]].type))
-			return false;
-	return true;
-}
-
-/* Is it "event_id <operator> <id>"? */
-static bool
-is_comparison(Node *node, Oid operator, const pg_uuid_t *id)
-{
-	OpExpr	   *op = (OpExpr *) node;
-	Const	   *constant;
-
-	if (!IsA(node, OpExpr) || op->opno != operator || list_length(op->args) != 2 ||
-		!IsA(linitial(op->args), Var) || !IsA(lsecond(op->args), Const))
-		return false;
-	constant = lsecond_node(Const, op->args);
-	return ((Var *) linitial(op->args))->varattno == LOG_EVENT_ID + 1 &&
-		constant->consttype == UUIDOID && !constant->constisnull &&
-		memcmp(DatumGetUUIDP(constant->constvalue), id, UUID_LEN) == 0;
-}
-
-/* Is the predicate of an index ours: event_id lies outside the ids made here? */
-static bool
-predicate_is_given_ids(const EsStore *store, Relation index)
-{
-	pg_uuid_t	low;
-	pg_uuid_t	high;
-	Datum		predicate;
-	bool		isnull;
-	BoolExpr   *expression;
-
-	es_event_id_range(store->number, &low, &high);
-	predicate = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indpred, &isnull);
-	expression = stringToNode(TextDatumGetCString(predicate));
-	return IsA(expression, BoolExpr) && expression->boolop == OR_EXPR && list_length(expression->args) == 2 &&
-		is_comparison(linitial(expression->args), UUID_LESS_OPERATOR, &low) &&
-		is_comparison(lsecond(expression->args), UUID_GREATER_OPERATOR, &high);
-}
-
-/* Is the predicate of an index that its first column is not null? */
-static bool
-predicate_is_not_null(Relation index)
-{
-	Datum		predicate;
-	bool		isnull;
-	NullTest   *test;
-
-	predicate = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indpred, &isnull);
-	test = stringToNode(TextDatumGetCString(predicate));
-	return IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL && !test->argisrow && IsA(test->arg, Var) &&
-		((Var *) test->arg)->varattno == index->rd_index->indkey.values[0];
-}
-
-/* Can a read go along it for the events with one value of a column, in the order of another, both ascending? */
-static bool
-index_leads(Relation index, int column, int then)
-{
-	Form_pg_index form = index->rd_index;
-
-	return form->indisvalid && form->indnkeyatts == 2 &&
-		form->indkey.values[0] == column + 1 && form->indkey.values[1] == then + 1 &&
-		index->rd_indoption[0] == 0 && index->rd_indoption[1] == 0 &&
-		index->rd_indcollation[0] == (column == LOG_EVENT_TYPE ? C_COLLATION_OID : InvalidOid);
-}
-
-/* What an insert into a b-tree over columns needs to know of it. */
-static IndexInfo *
-make_index_info(const EsStore *store, Relation index)
-{
-	Form_pg_index form = index->rd_index;
-	MemoryContext caller = MemoryContextSwitchTo(store->context);
-	IndexInfo  *info = makeNode(IndexInfo);
-
-	info->ii_NumIndexAttrs = form->indnatts;
-	info->ii_NumIndexKeyAttrs = form->indnkeyatts;
-	for (int i = 0; i < form->indnatts; i++)
-		info->ii_IndexAttrNumbers[i] = form->indkey.values[i];
-	info->ii_Unique = form->indisunique;
-	info->ii_ReadyForInserts = form->indisready;
-	info->ii_Am = index->rd_rel->relam;
-	info->ii_Context = store->context;
-	MemoryContextSwitchTo(caller);
-	return info;
-}
-
-/*
- * Learn the indexes of event_log.  Leaves plain_insert set only if an append
- * can fill all of them by hand: b-trees over columns, without predicate but
- * for our own and "is not null".
- */
-static void
-load_log_indexes(EsStore *store, Relation log)
-{
-	List	   *oids = RelationGetIndexList(log);
-	ListCell   *lc;
-
-	store->indexes = MemoryContextAllocZero(store->context, sizeof(EsLogIndex) * Max(list_length(oids), 1));
-	foreach(lc, oids)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		EsLogIndex *target = &store->indexes[store->nindexes];
-
-		/* CREATE INDEX CONCURRENTLY says when it wants rows: then this is loaded anew */
-		if (!index->rd_index->indisready)
-		{
-			index_close(index, AccessShareLock);
-			continue;
-		}
-		store->nindexes++;
-		target->oid = RelationGetRelid(index);
-		target->info = make_index_info(store, index);
-		if (index_is(index, log_columns, false, LOG_STREAM_ID, LOG_VERSION))
-			store->log_by_version = target->oid;
-		else if (index_is(index, log_columns, false, LOG_POSITION, -1))
-			store->log_by_position = target->oid;
-		else if (index_is(index, log_columns, true, LOG_EVENT_ID, -1) && predicate_is_given_ids(store, index))
-		{
-			store->log_by_event_id = target->oid;
-			target->given_ids_only = true;
-		}
-		else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
-				 index->rd_index->indisexclusion || index_has_expression(index) ||
-				 (index_has_predicate(index) && !predicate_is_not_null(index)))
-			store->plain_insert = false;
-		else
-		{
-			target->not_null_only = index_has_predicate(index);
-			if (index_leads(index, LOG_CORRELATION_ID, LOG_POSITION))
-				store->log_by_correlation = target->oid;
-			else if (!target->not_null_only && index_leads(index, LOG_EVENT_TYPE, LOG_POSITION))
-				store->log_by_type = target->oid;
-			else if (!target->not_null_only && index_leads(index, LOG_CREATED_AT, LOG_POSITION))
-				store->log_by_time = target->oid;
-		}
-		index_close(index, AccessShareLock);
-	}
-	list_free(oids);
-}
-
-static void
-load_stream_indexes(EsStore *store, Relation streams)
-{
-	List	   *oids = RelationGetIndexList(streams);
-	ListCell   *lc;
-
-	foreach(lc, oids)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		if (index_is(index, stream_columns, false, STREAM_ID, -1))
-			store->streams_by_id = RelationGetRelid(index);
-		else if (index_is(index, stream_columns, false, STREAM_NAME, -1))
-			store->streams_by_name = RelationGetRelid(index);
-		else if (!index->rd_index->indimmediate)
-			store->defect = pstrdup("table event_streams has a deferrable constraint, which appends would not check");
-		index_close(index, AccessShareLock);
-	}
-	list_free(oids);
-}
-
-/*
  * Does the table have an enabled trigger on the given events
  * (TRIGGER_TYPE_...) that is not our guard?  Foreign keys that refer to the
  * table do not count: we never change or delete a key.
@@ -573,7 +372,7 @@ load_tables(EsStore *store)
 			RelationGetDescr(log)->natts == LOG_NCOLUMNS && columns_are_plain(log, log_columns, LOG_NCOLUMNS);
 		if (store->plain)
 		{
-			load_log_indexes(store, log);
+			es_store_load_log_indexes(store, log);
 			if (!OidIsValid(store->log_by_version))
 				store->defect = pstrdup("table event_log has no unique index on (stream_id, version)");
 			else if (!OidIsValid(store->log_by_position))
@@ -585,7 +384,7 @@ load_tables(EsStore *store)
 			store->defect = pstrdup("table event_streams has got constraints or columns of another kind");
 		else if (has_foreign_trigger(streams, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE))
 			store->defect = pstrdup("table event_streams has got a trigger, which appends would not fire");
-		load_stream_indexes(store, streams);
+		es_store_load_stream_indexes(store, streams);
 		if (!OidIsValid(store->streams_by_id))
 			store->defect = pstrdup("table event_streams has no unique index on (stream_id)");
 		else if (!OidIsValid(store->streams_by_name))
@@ -817,6 +616,17 @@ es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 		if (log != NULL)
 			relation_close(log, lockmode);
 	}
+}
+
+/* Refuse to change a store as such to anybody but its owner. */
+void
+es_store_require_owner(const EsStore *store)
+{
+	if (!es_owns_relation(store->log, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
+							"must be owner of event store \"%s\"", NameStr(store->schema)),
+				 errhint("Ask the owner, or become a member of the owning role.")));
 }
 
 /*

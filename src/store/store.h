@@ -148,6 +148,7 @@ typedef struct EsStore
 extern EsStore *es_store_current(bool missing_ok);
 extern EsStore *es_store_of_schema(Oid nspid);
 extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights);
+extern void es_store_require_owner(const EsStore *store);
 extern bool es_store_use_sql(EsStore *store, Relation log);
 
 extern void EsStoreInit(void);

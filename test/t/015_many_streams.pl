@@ -62,6 +62,49 @@ SELECT event_store.append_event('s-' || :s, 'D');
 	$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET event_store.max_stream_locks');
 }
 
+# Indexes are built and dropped while others append: what is in them then is
+# exactly what is in the table.
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+	append_to_file("$dir/one", q{
+\set s random(1, 100)
+SELECT event_store.append('t-' || :s, '[{"type": "A", "data": 1, "correlation_id": "00000000-0000-4000-8000-0000000000aa"}, {"type": "B", "data": 2}]');
+});
+	my $in = '';
+	my $out = '';
+	my $appends = IPC::Run::start(
+		[ 'pgbench', '-n', '-M', 'prepared', '-c', 4, '-T', 60, '-f', "$dir/one", $node->connstr('postgres') ],
+		'<', \$in, '>', \$out, '2>&1');
+	my $before = last_position($node);
+	for my $round (1 .. 3)
+	{
+		# the rows of the last round and those of this one
+		wait_for($node, "SELECT max(position) > $before + 500 FROM event_log", "round $round: appends go on");
+		$before = last_position($node);
+		$node->safe_psql('postgres', "CALL event_store.add_index('$_')") for qw(type correlation time);
+		wait_for($node, "SELECT max(position) > $before + 100 FROM event_log", "round $round: also with indexes");
+		last if $round == 3;
+		$node->safe_psql('postgres', "CALL event_store.drop_index('$_')") for qw(type correlation time);
+	}
+	ok($appends->pumpable, 'the appends have met no error');
+	$appends->kill_kill;
+	wait_for($node, 'SELECT count(*) = 0 FROM event_store.in_flight()', 'they have ended');
+	is( $node->safe_psql('postgres', q{
+			SELECT count(*) FROM pg_index WHERE indrelid = 'event_log'::regclass AND NOT indisunique AND indisvalid}),
+		3, 'three indexes are there and valid');
+	$node->safe_psql('postgres', 'CREATE EXTENSION amcheck');
+	is( $node->safe_psql('postgres', q{
+			SELECT count(*) FROM pg_index,
+				LATERAL bt_index_check(indexrelid, heapallindexed => true) WHERE indrelid = 'event_log'::regclass}),
+		6, 'no row is missing in them');
+	is( $node->safe_psql('postgres', q{
+			SELECT (SELECT count(*) FROM event_store.read_by_type('{A, B}', max_count => NULL))
+				= (SELECT count(*) FROM event_log WHERE event_type IN ('A', 'B'))
+			AND (SELECT count(*) FROM event_store.read_by_correlation('00000000-0000-4000-8000-0000000000aa', max_count => NULL))
+				= (SELECT count(*) FROM event_log WHERE correlation_id IS NOT NULL)}),
+		't', 'and reads along them give all');
+}
+
 # reliability 12: 100,000 streams in one transaction, other sessions unharmed
 {
 	my $other = 'other';

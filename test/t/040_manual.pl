@@ -142,7 +142,7 @@ for my $function (
 {
 	my ($name, $arguments, $result) = split /\|/, $function;
 	$arguments =~ s/::[^,]+//g;
-	$arguments =~ s/\bIN //g;
+	$arguments =~ s/\bIN |"//g;
 	my $signature = "$name($arguments)" . ($result // '');
 
 	ok($described{$signature}, "$name is described with its signature") or diag $signature;
