@@ -93,7 +93,7 @@ BEGIN
 						IF want = actual::text AND actual > 0 THEN
 							deleted[s] := true;
 						END IF;
-					ELSIF kind < 20 AND cardinality(now) > 0 THEN
+					ELSIF kind < 30 AND cardinality(now) > 0 THEN
 						-- the retry of an earlier append with ids: of a run of events of one stream that all have one
 						i := 1 + floor(random() * cardinality(now));
 						e := now[i];
@@ -125,7 +125,7 @@ BEGIN
 						FOR k IN 1 .. n LOOP
 							-- a new id, now and then one that is taken
 							ids[k] := CASE WHEN random() < 0.5 AND n < 100 THEN
-								CASE WHEN random() < 0.1 AND cardinality(now) > 0 THEN now[1 + floor(random() * cardinality(now))::int].id ELSE last_id + k END ELSE 0 END;
+								CASE WHEN random() < 0.3 AND cardinality(now) > 0 THEN now[1 + floor(random() * cardinality(now))::int].id ELSE last_id + k END ELSE 0 END;
 							added[k] := row(s, actual + k, next_position + k - 1, ids[k], (ARRAY['A', 'B', 'C'])[1 + floor(random() * 3)::int], floor(random() * 1000)::int)::model.event;
 							events := events || (jsonb_build_object('type', added[k].type, 'data', added[k].data)
 								|| CASE WHEN ids[k] = 0 THEN '{}' ELSE jsonb_build_object('event_id', given_id(ids[k])) END);
