@@ -55,6 +55,9 @@ FROM (VALUES
 	('{"pattern": "^\\S+$"}', '"a b"'),
 	('{"maxItems": 1, "minItems": 3}', '[1, 2]'),
 	('{"uniqueItems": true}', '[{"a": 1, "b": [2]}, 7, {"b": [2.0], "a": 1.00}]'),
+	-- values with the same hash
+	('{"uniqueItems": true}', '[[null, true], [true, false], [null, true]]'),
+	('{"items": {"uniqueItems": true}}', '[[[null, true], [true, false]], [1, true], [0, false], [{}, []], ["1", 1], [{"a": 1}, {"a": 2}, {"b": 1}]]'),
 	('{"contains": {"type": "string"}}', '[1, 2]'),
 	('{"contains": {"type": "string"}, "minContains": 2, "maxContains": 1}', '["a", 1]'),
 	('{"contains": {"type": "string"}, "maxContains": 1}', '["a", "b", 1]'),
@@ -130,7 +133,7 @@ FROM unnest(ARRAY[
 -- and those that look odd and are not
 SELECT schema, event_store.validate(schema::jsonb, '1')
 FROM unnest(ARRAY['{"x-note": {"anything": 1}}', '{"$schema": "https://json-schema.org/draft/2020-12/schema#"}', '{"enum": []}', '{"required": []}', '{"minLength": 1.0, "maxLength": 1e30}', '{"default": {"type": 1}, "examples": [{"x": 1}], "const": 1.00}',
-	'{"definitions": {"a": {"type": "string"}}, "$ref": "#/definitions/a"}', '{"format": "date", "contentMediaType": "application/json", "contentEncoding": "base64", "contentSchema": false}', '{"then": false, "else": false, "minContains": 3}']) schema;
+	'{"$anchor": "a", "$dynamicAnchor": "a"}', '{"definitions": {"a": {"type": "string"}}, "$ref": "#/definitions/a"}', '{"format": "date", "contentMediaType": "application/json", "contentEncoding": "base64", "contentSchema": false}', '{"then": false, "else": false, "minContains": 3}']) schema;
 
 -- references: to the metaschema, which is built in; to what an $id in the schema names; nothing is fetched
 SELECT * FROM failures('{"$ref": "https://json-schema.org/draft/2020-12/schema"}', '{"properties": {"a": {"type": "float", "minLength": -1}, "b": {"allOf": []}}, "$anchor": "1"}');

@@ -162,7 +162,7 @@ add_anchor(EsSchemaNode *node, const char *keyword, EsSchemaName name, bool dyna
 	if (name.len == 0)
 		es_schema_refuse(node, keyword, "is not a name of letters, digits, hyphens, underscores and periods");
 	for (anchor = node->resource->anchors; anchor != NULL; anchor = anchor->next)
-		if (es_schema_name_equal(anchor->name, name) && (anchor->node != node || anchor->dynamic == dynamic))
+		if (anchor->node != node && es_schema_name_equal(anchor->name, name))
 			es_schema_refuse(node, keyword, "names what another anchor of the same resource names");
 	anchor = palloc(sizeof(EsSchemaAnchor));
 	*anchor = (EsSchemaAnchor) {node->resource->anchors, name, node, dynamic};

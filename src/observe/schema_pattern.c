@@ -329,6 +329,9 @@ translate_brackets(Translator *t)
 		}
 		if (t->problem == NULL && last < first)
 			refuse(t, "a range ends before it begins");
+		/* elsewhere characters have another order */
+		if (t->problem == NULL && last > first && last >= 0x80 && GetDatabaseEncoding() != PG_UTF8)
+			refuse(t, "a range beyond ASCII needs a database in UTF8");
 		if (t->problem != NULL)
 			break;
 		put_character(t, first);

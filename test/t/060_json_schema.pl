@@ -137,5 +137,21 @@ for my $file (glob("$suite/tests/draft2020-12/*.json"), glob("$suite/tests/draft
 }
 cmp_ok($cases, '>', 1000, 'the suite has been read');
 
+# ---- a database in another encoding: pointers are in UTF-8 all the same ----
+
+$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0});
+$node->safe_psql('latin', 'CREATE EXTENSION event_store');
+is( $node->safe_psql(
+		'latin', q{
+		SET client_encoding = utf8;
+		SELECT event_store.validate('{"properties": {"\u00f6": {"$ref": "#/$defs/%C3%A9"}}, "$defs": {"\u00e9": {"maxLength": 1, "pattern": "^[^\u00e4]$"}}}',
+			'{"\u00f6": "\u00e4\u00e4"}') -> 0}),
+	'{"detail": "has 2 characters, more than 1", "pointer": "#/%C3%B6"}',
+	'LATIN1: a pointer in UTF-8, lengths in characters');
+sqlstate_is($node, q{SELECT event_store.is_valid(jsonb_build_object('pattern', pattern), '""') FROM (VALUES ('^[\\u00e4-\\u00f6]$')) v(pattern)},
+	'22023', 'LATIN1: an escape beyond ASCII is refused', 'latin');
+sqlstate_is($node, q{SELECT event_store.is_valid(jsonb_build_object('pattern', pattern), '""') FROM (VALUES (U&'^[\00e4-\00f6]$')) v(pattern)},
+	'22023', 'LATIN1: so is a range', 'latin');
+
 $node->stop;
 done_testing();
