@@ -125,7 +125,7 @@ for my $file (sort keys %manual)
 # A signature is a line of a block without a kind.
 my $all = join "\n", map { $manual{$_} } sort keys %manual;
 my %described = map { $_ => 1 }
-  map { split /\n/, $_->{text} }
+  map { split /\n/, $_->{text} =~ tr/"//dr }
   grep { $_->{kind} eq '' }
   map { blocks($_) } values %manual;
 
