@@ -97,6 +97,10 @@ SELECT event_store.append(NULL, '[{"type": "A", "data": 1}]');
 SELECT event_store.append('s', NULL::jsonb);
 SELECT event_store.append('s', '[{"type": "A", "data": 1}]', NULL);
 SELECT event_store.append_event('s', NULL);
+SELECT event_store.append_event('s', 'A', NULL);
+SELECT event_store.append_event('s', 'A', 'no json');
+SELECT event_store.append_event('s', 'A', '1', '{"a": 1');
+SELECT event_store.append_event('s', 'A', '1', '[]');
 SELECT event_store.append_event('', 'A');
 SELECT event_store.append_event(repeat('x', 513), 'A');
 SELECT event_store.append_event('s', repeat('x', 513));
@@ -167,6 +171,14 @@ RESET session_replication_role;
 BEGIN READ ONLY;
 SELECT event_store.append_event('s', 'A');
 ROLLBACK;
+
+-- JSON text: untyped literals and parameters are text, next to a jsonb they are jsonb
+PREPARE untyped_event AS SELECT last_version FROM event_store.append_event($1, $2, $3, $4);
+SELECT parameter_types FROM pg_prepared_statements WHERE name = 'untyped_event';
+EXECUTE untyped_event('text-1', 'A', ' "text" ', '{"b": 1.50, "a": [], "b": 2}');
+SELECT last_version FROM event_store.append_event('text-1', 'B', to_jsonb(7), '{"by": "jsonb"}');
+SELECT last_version FROM event_store.append_event('text-1', 'C', 'null'::text, expected => 2);
+SELECT version, type, data, metadata FROM event_store.read_stream('text-1');
 
 -- the other path: a table with a trigger and a constraint of the user's own
 SELECT event_store.create_store('watched');

@@ -31,13 +31,14 @@
  *	  three digits is far from the limits of numeric.
  *
  *	- What is stored depends on the values only.  The forms written here are
- *	  those of jsonb_util.c and numeric.c, which pg_upgrade has fixed: keys by
- *	  length, then bytes, the last of equal ones kept; every JB_OFFSET_STRIDE'th
- *	  entry the end offset, the others the length, with the padding before a
- *	  number or container counted as part of it; numbers in the short form,
- *	  base 10000 without leading and trailing zeros, zero without a sign.
+ *	  those of jsonb_util.c and numeric.c, the same in all releases since they
+ *	  are on disk: keys by length, then bytes, the last of equal ones kept;
+ *	  every JB_OFFSET_STRIDE'th entry the end offset, the others the length,
+ *	  with the padding before a number or container counted as part of it;
+ *	  numbers in the short form, base 10000 without leading and trailing zeros,
+ *	  zero without a sign.
  *
- * test/t/050_json.pl compares both, images and errors.
+ * test/t/015_json.pl compares both, images and errors.
  */
 #include "postgres.h"
 
@@ -62,7 +63,7 @@
 #define MAX_WHOLE					256		/* decimal digits before the point */
 #define MAX_FRACTION				63
 
-/* The text in a copy, with as many zero bytes after it as a word is long. */
+/* Strings are read by the word, so the copy of the text has one of zero bytes at its end. */
 #define WORD			sizeof(uint64)
 
 typedef struct Scan
