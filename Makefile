@@ -10,7 +10,7 @@ SQL_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(here)event
 # pgxs.mk sets srcdir too late for the lists below
 here := $(dir $(firstword $(MAKEFILE_LIST)))
 OBJS = $(patsubst $(here)%.c,%.o,$(sort $(wildcard $(here)src/*.c $(here)src/*/*.c)))
-HEADER_FILES = $(wildcard $(here)src/*.h $(here)src/*/*.h)
+HEADER_FILES = $(wildcard $(here)src/*.h $(here)src/*/*.h $(here)src/*/*.def)
 PG_CPPFLAGS = -I$(srcdir)/src
 
 # The install script is joined from its parts, in the order of their names.

@@ -17,6 +17,10 @@
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "observe/counters.h"
+#include "observe/keep.h"
+#include "observe/metric.h"
+#include "observe/series.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 #include "store/store.h"
@@ -35,6 +39,11 @@ _PG_init(void)
 	EsSettingsInit();
 	EsShmemInit();
 	EsXactInit();
+	EsCountersInit();
+	EsSeriesInit();
+	EsKeepInit();
+	EsPendingInit();
+	EsMetricInit();
 	EsStoreInit();
 	EsSlotInit();
 	EsHorizonInit();

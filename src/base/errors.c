@@ -26,6 +26,7 @@ static const EsProblemType problem_types[] = {
 	{ERRCODE_ES_STREAM_DELETED, "stream-deleted", "Stream Deleted", 410},
 	{ERRCODE_ES_DUPLICATE_EVENT, "duplicate-event", "Duplicate Event", 409},
 	{ERRCODE_ES_STORE_NOT_FOUND, "store-not-found", "Store Not Found", 404},
+	{ERRCODE_ES_INVALID_METRIC, "invalid-metric", "Invalid Metric", 422},
 	{ERRCODE_INVALID_PARAMETER_VALUE, NULL, "Bad Request", 400},
 	{ERRCODE_NULL_VALUE_NOT_ALLOWED, NULL, "Bad Request", 400},
 	{ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, NULL, "Bad Request", 400},

@@ -13,6 +13,7 @@
 #define ERRCODE_ES_STREAM_DELETED			MAKE_SQLSTATE('V','E','0','0','4')
 #define ERRCODE_ES_DUPLICATE_EVENT			MAKE_SQLSTATE('V','E','0','0','5')
 #define ERRCODE_ES_STORE_NOT_FOUND			MAKE_SQLSTATE('V','E','0','0','6')
+#define ERRCODE_ES_INVALID_METRIC			MAKE_SQLSTATE('V','E','0','4','0')
 
 /* An extension member of a problem document. */
 typedef struct EsMember

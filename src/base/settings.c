@@ -17,10 +17,13 @@ int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
 int			es_max_json_depth;
+int			es_max_metrics;
 int			es_max_name_length;
+int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
 int			es_stream_cache_size;
+bool		es_telemetry;
 
 void
 EsSettingsInit(void)
@@ -49,12 +52,24 @@ EsSettingsInit(void)
 							&es_max_json_depth,
 							100, 1, 5000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_metrics",
+							"Metrics that users can define, over all databases.",
+							NULL,
+							&es_max_metrics,
+							500, 1, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_name_length",
 							"Longest name of a stream or an event type, in bytes.",
 							NULL,
 							&es_max_name_length,
 							512, 16, 2000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_series",
+							"Label sets of metrics that are counted apart, over all databases.",
+							"Shared memory is reserved for each; what comes beyond is counted together, in one series of its metric.",
+							&es_max_series,
+							10000, 16, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_stores",
 							"Stores that can be in use at once, over all databases.",
 							"Shared memory is reserved for each; stores not in use need none.",
@@ -73,6 +88,12 @@ EsSettingsInit(void)
 							&es_stream_cache_size,
 							10000, 16, 10000000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.telemetry",
+							 "Count what happens.",
+							 NULL,
+							 &es_telemetry,
+							 true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("event_store");
 }

@@ -9,10 +9,13 @@ extern int	es_mark_interval;
 extern int	es_max_batch_events;
 extern int	es_max_event_size;
 extern int	es_max_json_depth;
+extern int	es_max_metrics;
 extern int	es_max_name_length;
+extern int	es_max_series;
 extern int	es_max_stores;
 extern int	es_max_stream_locks;
 extern int	es_stream_cache_size;
+extern bool es_telemetry;
 
 extern void EsSettingsInit(void);
 

@@ -17,6 +17,10 @@
  *	5. the spinlock of a store's waiters (log/wake), the spinlock of the pool
  *	   of in-flight entries (log/horizon); never two of these at once
  *
+ * Those of telemetry (ES_LWLOCK_COUNTERS; ES_LWLOCK_SERIES, then the spinlock
+ * of a series) are taken while holding a heavyweight lock or none, and nothing
+ * is taken under them.
+ *
  * Under an LWLock or a spinlock nothing allocates, raises an error or runs a
  * query.
  */
@@ -28,7 +32,7 @@
 
 #include "base/shmem.h"
 
-#define MAX_PARTS	8
+#define MAX_PARTS	16
 #define TRANCHE		"event_store"
 
 static const EsShmemPart *parts[MAX_PARTS];

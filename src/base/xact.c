@@ -12,7 +12,7 @@
 
 #include "base/xact.h"
 
-#define MAX_HOOKS	8
+#define MAX_HOOKS	16
 
 static const EsXactHook *hooks[MAX_HOOKS];
 static int	nhooks = 0;

@@ -37,10 +37,15 @@ typedef struct EsSample
 	TimestampTz updated_at;
 } EsSample;
 
-/* A metric with its label sets. */
+/*
+ * A metric with its label sets.  Two databases may define the same name; every
+ * sample of a user's metric carries the label "database".  What found no room
+ * in memory is in a sample with the label overflow="true".
+ */
 typedef struct EsFamily
 {
 	const char *name;			/* as exported, without a suffix like _total */
+	const char *defined_as;		/* as SQL knows it */
 	const char *help;
 	const char *unit;			/* "" or a base unit that the name ends with: seconds, bytes */
 	EsMetricKind kind;
