@@ -14,6 +14,7 @@
 #include "base/shmem.h"
 #include "base/xact.h"
 #include "log/horizon.h"
+#include "log/meter.h"
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
@@ -47,6 +48,7 @@ _PG_init(void)
 	EsStoreInit();
 	EsSlotInit();
 	EsHorizonInit();
+	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
 	EsLauncherInit();

@@ -24,6 +24,35 @@ int			es_max_stores;
 int			es_max_stream_locks;
 int			es_stream_cache_size;
 bool		es_telemetry;
+char	   *es_traceparent;
+
+/*
+ * The form of the W3C recommendation: version, trace, parent and flags in
+ * lower-case hexadecimal digits; no version ff, no trace or parent of zeros.
+ */
+static bool
+check_traceparent(char **value, void **extra, GucSource source)
+{
+	static const char form[] = "vv-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff";
+	bool		trace = false;
+	bool		parent = false;
+	bool		ok = strlen(*value) == strlen(form) && strncmp(*value, "ff", 2) != 0;
+
+	if ((*value)[0] == '\0')
+		return true;
+	for (int i = 0; ok && form[i]; i++)
+	{
+		char		c = (*value)[i];
+
+		ok = form[i] == '-' ? c == '-' : (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+		trace = trace || (form[i] == 't' && c != '0');
+		parent = parent || (form[i] == 'p' && c != '0');
+	}
+	if (ok && trace && parent)
+		return true;
+	GUC_check_errdetail("A traceparent is 00-<32 digits>-<16 digits>-<2 digits>, lower-case hexadecimal.");
+	return false;
+}
 
 void
 EsSettingsInit(void)
@@ -94,6 +123,12 @@ EsSettingsInit(void)
 							 &es_telemetry,
 							 true,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("event_store.traceparent",
+							   "Trace context (W3C) that appended events get into their metadata.",
+							   NULL,
+							   &es_traceparent,
+							   "",
+							   PGC_USERSET, 0, check_traceparent, NULL, NULL);
 
 	MarkGUCPrefixReserved("event_store");
 }

@@ -16,6 +16,7 @@ extern int	es_max_stores;
 extern int	es_max_stream_locks;
 extern int	es_stream_cache_size;
 extern bool es_telemetry;
+extern char *es_traceparent;
 
 extern void EsSettingsInit(void);
 

@@ -41,6 +41,7 @@
 #include "log/event.h"
 #include "log/expected.h"
 #include "log/horizon.h"
+#include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "store/event_id.h"
@@ -383,12 +384,17 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 	Batch		batch = {.events = events, .count = count};
 	int64		actual = 0;
 	int64		guess;
+	int64		bytes;
 	bool		own = false;
+	bool		new_stream;
+	int			attempt = es_meter_append_begin();
 
 	es_stream_check_name(stream);
-	es_events_check(events, count);
+	es_events_add_trace(events, count);
+	bytes = es_events_check(events, count);
 
 	batch.log = es_store_open_log(&batch.store, RowExclusiveLock, ACL_INSERT);
+	es_meter_append_store(attempt, batch.store);
 	open_indexes(&batch);
 	check_given_ids(&batch);
 
@@ -400,7 +406,10 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 										Max(expected, guess), &own);
 		if (IsolationUsesXactSnapshot() && !own &&
 			es_scan_true_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
+		{
+			es_meter_append_refused(attempt);
 			es_stream_serialization_failure(stream);
+		}
 	}
 
 	if (!es_expected_met(expected, actual))
@@ -410,15 +419,18 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 		if (base >= 0 && already_appended(&batch, base, actual, result))
 		{
 			close_relations(&batch);
+			es_meter_append_repeated(attempt);
 			return;
 		}
+		es_meter_append_refused(attempt);
 		es_expected_check(expected, actual, text_to_cstring(stream));
 	}
 
 	batch.now = GetCurrentTimestamp();
 	batch.version = actual + 1;
-	batch.position = es_position_reserve(batch.store, count);
-	if (batch.stream_id == 0)
+	batch.position = es_position_reserve(batch.store, count, batch.now);
+	new_stream = batch.stream_id == 0;
+	if (new_stream)
 	{
 		batch.stream_id = batch.position;
 		es_stream_create(batch.store, batch.stream_id, stream, batch.now);
@@ -438,6 +450,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 	result->last_version = actual + count;
 	result->first_position = batch.position;
 	result->last_position = batch.position + count - 1;
+	es_meter_append_done(attempt, batch.store, count, bytes, new_stream);
 }
 
 /* The row that an append returns. */

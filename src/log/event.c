@@ -363,11 +363,40 @@ check_duplicates(EsEvent *events, int count)
 	hash_destroy(ids);
 }
 
-/* Check contents and limits of the events. */
+/*
+ * Put the trace context of the session (event_store.traceparent), if it has
+ * one, into the metadata of events that bring none of their own.
+ */
 void
+es_events_add_trace(EsEvent *events, int count)
+{
+	static const char name[] = "traceparent";
+	Datum		trace;
+
+	if (es_traceparent[0] == '\0')
+		return;
+	/* checked when it was set: nothing in it needs quoting */
+	trace = DirectFunctionCall1(jsonb_in, CStringGetDatum(psprintf("{\"%s\": \"%s\"}", name, es_traceparent)));
+	for (int i = 0; i < count; i++)
+	{
+		Jsonb	   *metadata = events[i].metadata;
+		JsonbValue	room;
+
+		CHECK_FOR_INTERRUPTS();
+		if (metadata == NULL)
+			events[i].metadata = DatumGetJsonbP(trace);
+		else if (JB_ROOT_IS_OBJECT(metadata) &&
+				 getKeyJsonValueFromContainer(&metadata->root, name, strlen(name), &room) == NULL)
+			events[i].metadata = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), trace));
+	}
+}
+
+/* Check contents and limits of the events; returns their size together. */
+int64
 es_events_check(EsEvent *events, int count)
 {
 	bool		ids = false;
+	int64		total = 0;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -399,7 +428,9 @@ es_events_check(EsEvent *events, int count)
 		if (event->metadata != NULL)
 			check_json(event->metadata, i, "metadata");
 		ids = ids || event->event_id != NULL;
+		total += size;
 	}
 	if (ids && count > 1)
 		check_duplicates(events, count);
+	return total;
 }

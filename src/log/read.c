@@ -25,6 +25,7 @@
 #include "base/errors.h"
 #include "log/horizon.h"
 #include "log/mark.h"
+#include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "log/wake.h"
@@ -325,7 +326,10 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	EsStore    *store;
 	Relation	log;
 	EsStream	stream;
+	EsReadMeter meter;
+	int64		count = 0;
 
+	es_meter_read_begin(&meter);
 	es_require_argument(fcinfo, 0, "stream");
 	name = PG_GETARG_TEXT_PP(0);
 	es_stream_check_name(name);
@@ -348,26 +352,31 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 			es_scan_stream(&scan, store, log, stream.id, 1, from, true, snapshot);
 		else
 			es_scan_stream(&scan, store, log, stream.id, from, PG_INT64_MAX, false, snapshot);
-		for (int64 i = 0; i < max_count && es_scan_next(&scan, &values, &nulls); i++)
+		for (; count < max_count && es_scan_next(&scan, &values, &nulls); count++)
 			put_event(result, name, values, nulls);
 		es_scan_end(&scan);
 	}
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, ES_READ_STREAM, count);
 	return (Datum) 0;
 }
 
 static void
-read_all(FunctionCallInfo fcinfo, const ReadQuery *query)
+read_all(FunctionCallInfo fcinfo, const ReadQuery *query, int kind)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsStore    *store;
 	Relation	log;
 	int64		passed;
+	int64		count;
+	EsReadMeter meter;
 
+	es_meter_read_begin(&meter);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	(void) read_in_order(result, store, log, query, &passed);
+	count = read_in_order(result, store, log, query, &passed);
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, kind, count);
 }
 
 Datum
@@ -380,7 +389,7 @@ event_store_read_all(PG_FUNCTION_ARGS)
 	query.max_count = count_argument(fcinfo, 1);
 	query.types = names_argument(fcinfo, 2, "types");
 	query.categories = names_argument(fcinfo, 3, "categories");
-	read_all(fcinfo, &query);
+	read_all(fcinfo, &query, ES_READ_ALL);
 	return (Datum) 0;
 }
 
@@ -397,7 +406,7 @@ event_store_read_category(PG_FUNCTION_ARGS)
 	query.max_count = count_argument(fcinfo, 2);
 	query.types = names_argument(fcinfo, 3, "types");
 	query.categories = (Names) {.count = 1, .data = &category};
-	read_all(fcinfo, &query);
+	read_all(fcinfo, &query, ES_READ_CATEGORY);
 	return (Datum) 0;
 }
 
@@ -409,7 +418,10 @@ event_store_poll(PG_FUNCTION_ARGS)
 	EsStore    *store;
 	Relation	log;
 	TimestampTz deadline;
+	EsReadMeter meter;
+	int64		count;
 
+	es_meter_read_begin(&meter);
 	es_require_argument(fcinfo, 0, "after_position");
 	query.after = position_argument(fcinfo, 0, false);
 	query.max_count = count_argument(fcinfo, 1);
@@ -433,7 +445,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		long		remaining;
-		int64		count;
+		instr_time	sleep;
 
 		if (!reads_by_mark(store))
 			es_wake_prepare(es_store_slot(store));
@@ -441,10 +453,13 @@ event_store_poll(PG_FUNCTION_ARGS)
 		remaining = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (count > 0 || query.max_count == 0 || remaining <= 0)
 			break;
+		INSTR_TIME_SET_CURRENT(sleep);
 		es_wake_sleep(reads_by_mark(store) ? Min(remaining, MARK_INTERVAL) : remaining);
+		meter.asleep += es_meter_seconds_since(sleep);
 	}
 	es_wake_cancel();
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, ES_READ_POLL, count);
 	return (Datum) 0;
 }
 
@@ -458,14 +473,19 @@ event_store_event(PG_FUNCTION_ARGS)
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
+	EsReadMeter meter;
+	bool		found;
 
+	es_meter_read_begin(&meter);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	es_scan_event_id(&scan, store, log, PG_GETARG_UUID_P(0), snapshot);
-	if (es_scan_next(&scan, &values, &nulls))
+	found = es_scan_next(&scan, &values, &nulls);
+	if (found)
 		put_event(result, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
 	es_scan_end(&scan);
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, ES_READ_EVENT, found);
 	return (Datum) 0;
 }
 

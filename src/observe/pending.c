@@ -83,11 +83,11 @@ es_pending_add(EsSeries *series, const EsValue *value, int cell)
 		p->cells[cell]++;
 }
 
-/* Add to a cell if the transaction commits. */
-void
-es_pending_count(EsSeries *series, int cell, int64 n)
+/* The cells of a series, to add to what is counted if the transaction commits. */
+int64 *
+es_pending_cells(EsSeries *series)
 {
-	current(series)->cells[cell] += n;
+	return current(series)->cells;
 }
 
 /* Drop the family of a definition of this database if the transaction commits. */

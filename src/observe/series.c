@@ -133,6 +133,13 @@ es_series_is_live(const EsSeries *s)
 	return target->generation == s->generation && target->state == SERIES_LIVE;
 }
 
+/* Is it the one that takes what found no room? */
+bool
+es_series_is_overflow(const EsSeries *s)
+{
+	return s->index >= es_max_series;
+}
+
 int
 es_family_cells(int family)
 {
@@ -184,6 +191,18 @@ es_series_count(const EsSeries *s, int cell, int64 n)
 	SpinLockAcquire(&target->mutex);
 	if (target->generation == s->generation)
 		*es_series_cell(target, cell) += n;
+	SpinLockRelease(&target->mutex);
+}
+
+/* Note what the series counts for: the latest to say so has it. */
+void
+es_series_set_owner(const EsSeries *s, int owner)
+{
+	SharedSeries *target = &es_series[s->index];
+
+	SpinLockAcquire(&target->mutex);
+	if (target->generation == s->generation)
+		target->owner = owner;
 	SpinLockRelease(&target->mutex);
 }
 
@@ -248,7 +267,8 @@ copy_one(const SharedSeries *s, EsSeriesCopy *copy, char **arena, int64 **cells)
 	char	   *text = *arena;
 	int			ncells = es_families[s->family].ncells;
 
-	*copy = (EsSeriesCopy) {.family = s->family, .dbid = s->dbid, .overflow = s - es_series >= es_max_series};
+	*copy = (EsSeriesCopy) {.family = s->family, .dbid = s->dbid, .overflow = s - es_series >= es_max_series,
+	.owner = s->owner};
 	if (!copy->overflow)
 	{
 		for (int chunk = s->labels; chunk != ES_NO_INDEX; chunk = es_chunks[chunk].next)
@@ -311,9 +331,9 @@ es_series_copy(int *count, EsSharedFamily **families_copy, int *nfamilies)
 	}
 }
 
-/* A copy of one series of stores, NULL if it is none that has labels. */
+/* A copy of the series of a store, NULL if it is that no more or has no labels. */
 EsSeriesCopy *
-es_series_copy_one(int index)
+es_series_copy_store(int index, uint64 generation)
 {
 	EsSeriesCopy *copy = palloc(sizeof(EsSeriesCopy));
 	char	   *arena = palloc(ES_LABELS_MAX + ES_CHUNK_BYTES);
@@ -322,7 +342,7 @@ es_series_copy_one(int index)
 	bool		live;
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_SERIES), LW_SHARED);
-	live = index < es_max_series && s->state == SERIES_LIVE && s->family == ES_STORE_FAMILY;
+	live = index < es_max_series && s->state == SERIES_LIVE && s->family == ES_STORE_FAMILY && s->generation == generation;
 	if (live)
 		copy_one(s, copy, &arena, &cells);
 	LWLockRelease(es_lwlock(ES_LWLOCK_SERIES));

@@ -76,6 +76,7 @@ typedef struct EsSeriesCopy
 	int			family;
 	Oid			dbid;
 	bool		overflow;
+	int			owner;
 	int			nvalues;
 	const char *values[ES_MAX_TAGS];	/* of the labels */
 	EsValue		value;
@@ -85,19 +86,21 @@ typedef struct EsSeriesCopy
 extern int	es_family_bind(const EsSharedFamily *definition);
 extern bool es_family_is_live(int family, int64 number);
 extern EsSeriesCopy *es_series_copy(int *count, EsSharedFamily **families_copy, int *nfamilies);
-extern EsSeriesCopy *es_series_copy_one(int index);
+extern EsSeriesCopy *es_series_copy_store(int index, uint64 generation);
 extern int	es_series_in_use(void);
 extern void es_series_reset(int family, Oid dbid, int first_cell, int ncells);
 extern void es_series_forget_database(Oid dbid);
 
 extern EsSeries *es_series_find(int family, int nvalues, const char *const *values);
 extern bool es_series_is_live(const EsSeries *series);
+extern bool es_series_is_overflow(const EsSeries *series);
 extern void es_series_add(const EsSeries *series, const EsValue *value, int cell);
+extern void es_series_set_owner(const EsSeries *series, int owner);
 extern void es_series_count(const EsSeries *series, int cell, int64 n);
 
 /* what the transaction adds if it commits */
 extern void es_pending_add(EsSeries *series, const EsValue *value, int cell);
-extern void es_pending_count(EsSeries *series, int cell, int64 n);
+extern int64 *es_pending_cells(EsSeries *series);
 extern void es_pending_drop_family(int64 number);
 extern void es_pending_drop_series(EsSeries *series);
 

@@ -46,6 +46,7 @@ typedef struct SharedSeries
 	int			labels;			/* chunks with the label values, each with its \0 */
 	int			labels_length;
 	int			cells;			/* chunks with the cells */
+	int			owner;			/* what it counts for, as the owner numbers it */
 } SharedSeries;
 
 typedef struct SeriesShared
