@@ -19,6 +19,7 @@
 #include "log/stream.h"
 #include "log/wake.h"
 #include "observe/counters.h"
+#include "observe/handler.h"
 #include "observe/keep.h"
 #include "observe/metric.h"
 #include "observe/series.h"
@@ -45,6 +46,7 @@ _PG_init(void)
 	EsKeepInit();
 	EsPendingInit();
 	EsMetricInit();
+	EsHandlerInit();
 	EsStoreInit();
 	EsSlotInit();
 	EsHorizonInit();

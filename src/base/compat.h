@@ -14,6 +14,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
@@ -88,6 +89,16 @@ es_owns_database(Oid dbid, Oid role)
 	return object_ownercheck(DatabaseRelationId, dbid, role);
 #else
 	return pg_database_ownercheck(dbid, role);
+#endif
+}
+
+static inline bool
+es_may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
 #endif
 }
 

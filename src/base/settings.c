@@ -13,6 +13,7 @@
 
 #include "base/settings.h"
 
+int			es_handler_timeout;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -57,6 +58,12 @@ check_traceparent(char **value, void **extra, GucSource source)
 void
 EsSettingsInit(void)
 {
+	DefineCustomIntVariable("event_store.handler_timeout",
+							"Longest time a telemetry handler may take before it counts as failed.",
+							"0 means no limit.",
+							&es_handler_timeout,
+							1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
 							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",

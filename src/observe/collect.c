@@ -332,7 +332,8 @@ collect_series(const EsSharedFamily *shared, const EsSeriesCopy *copy, EsFamily 
 {
 	EsSample   *sample;
 
-	if (copy->overflow && copy->value.count == 0)
+	/* nothing went into it, or nothing that has committed: there is no value to show */
+	if (copy->value.count == 0 && (copy->overflow || shared->kind == ES_METRIC_LAST_VALUE))
 		return;
 	sample = add_sample(family, room);
 	series_labels(shared, copy, sample);

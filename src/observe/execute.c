@@ -21,6 +21,7 @@
 #include "base/arguments.h"
 #include "base/settings.h"
 #include "observe/execute.h"
+#include "observe/handler.h"
 #include "observe/metric.h"
 
 /* Feed the metrics of an event and run its handlers. */
@@ -33,6 +34,7 @@ es_telemetry_execute(text *event, Jsonb *measurements, Jsonb *metadata)
 		return;
 	foreach(lc, es_metrics_of(VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)))
 		es_metric_record(lfirst(lc), measurements, metadata);
+	es_handlers_run(event, measurements, metadata);
 }
 
 static Jsonb *
