@@ -3,8 +3,9 @@
  *		Counts over a clean restart of the server.
  *
  * The postmaster writes them into a file when the server is shut down, and
- * reads and removes it at the next start.  So a crash finds no file and begins
- * at zero, which telemetry_info().started_at and the gauge
+ * reads and removes it at the next start.  An immediate stop writes none: what
+ * was counted then may be of transactions that are lost.  So a crash finds no
+ * file and begins at zero, which telemetry_info().started_at and the gauge
  * telemetry_start_time_seconds tell.  A server that starts as a standby does
  * not take over what the file of a copy says: that was counted elsewhere.
  */
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #include "access/xlog.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
@@ -80,6 +83,16 @@ load(void)
 	(void) durable_unlink(KEPT_FILE, LOG);
 }
 
+/* Has the server been shut down, and not just ended? */
+static bool
+is_clean_shutdown(void)
+{
+	bool		crc_ok;
+	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+
+	return crc_ok && (control->state == DB_SHUTDOWNED || control->state == DB_SHUTDOWNED_IN_RECOVERY);
+}
+
 /* Runs in the postmaster, as the last process. */
 static void
 save(int code, Datum argument)
@@ -88,7 +101,7 @@ save(int code, Datum argument)
 	FILE	   *file;
 	bool		failed;
 
-	if (code != 0)
+	if (code != 0 || !is_clean_shutdown())
 		return;
 	header.layout = layout();
 	header.system = GetSystemIdentifier();

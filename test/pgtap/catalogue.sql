@@ -12,7 +12,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type <> 'function' GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 3), ('table', 1), ('type', 4), ('view', 1)$$,
+	$$VALUES ('cast', 3), ('table', 3), ('type', 4), ('view', 4)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -54,8 +54,16 @@ SELECT results_eq(
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
 	('event_store.guard_store_table()', 'v', 'u', false, true),
 	('event_store.head()', 'v', 'u', true, true),
+	('event_store.histogram_quantiles(text,jsonb,double precision[])', 'v', 'r', false, false),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
+	('event_store.metric_counter(text,text,text[],text,text,text,text)', 'v', 'u', false, false),
+	('event_store.metric_distribution(text,text,text,text[],text,text,text,text,text,text,double precision[])', 'v', 'u', false, false),
+	('event_store.metric_drop(text)', 'v', 'u', true, false),
+	('event_store.metric_last_value(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.metric_samples()', 'v', 'r', true, false),
+	('event_store.metric_sum(text,text,text,text[],text,text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.problem_types()', 's', 's', true, true),
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
@@ -64,7 +72,15 @@ SELECT results_eq(
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
-	('event_store.stream_version(text)', 's', 'r', true, true)$$,
+	('event_store.stream_version(text)', 's', 'r', true, true),
+	('event_store.telemetry_attach(text,text[],regprocedure,jsonb)', 'v', 'u', true, false),
+	('event_store.telemetry_detach(text)', 'v', 'u', true, false),
+	('event_store.telemetry_detached()', 'v', 'r', true, false),
+	('event_store.telemetry_execute(text,jsonb,jsonb)', 'v', 'u', false, true),
+	('event_store.telemetry_info()', 'v', 'r', true, false),
+	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
+	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
+	('event_store.telemetry_verify()', 'v', 'u', true, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -74,9 +90,10 @@ SELECT results_eq(
 	$$VALUES ('event_store.expected_version_recv(internal)')$$,
 	'none takes type internal but the input function that must');
 SELECT results_eq(
-	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner)$$,
-	$$VALUES ('event_store.in_flight', 'pg_monitor')$$,
-	'only in_flight is granted to a role');
+	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
+	$$VALUES ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
+	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
+	'only what watches is granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
 	'no function has the rights of the default');
@@ -84,8 +101,10 @@ SELECT results_eq(
 	$$SELECT m.identity, array_agg(grantee::regrole || ' ' || privilege_type ORDER BY 1)
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
-	$$VALUES ('event_store.store_registry', '{- SELECT}'::text[]), ('event_store.stores', '{- SELECT}')$$,
-	'everybody may look at the registry and the view, nobody may write');
+	$$VALUES ('event_store.counters', '{pg_monitor SELECT}'::text[]), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
+	('event_store.metrics', '{pg_monitor SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
+	('event_store.telemetry_handlers', '{pg_monitor SELECT}')$$,
+	'everybody may look at the stores, pg_monitor at what is counted, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
 	$$VALUES ('-', 'USAGE')$$,
@@ -93,8 +112,8 @@ SELECT results_eq(
 
 -- dump and upgrade
 SELECT results_eq(
-	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store'$$,
-	$$VALUES ('event_store.store_registry', '')$$,
+	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
+	$$VALUES ('event_store.metric_definitions', ''), ('event_store.store_registry', ''), ('event_store.telemetry_attachments', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
