@@ -292,6 +292,8 @@ call(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 	Oid			user;
 	int			security;
 	int			nest;
+	FmgrInfo	flinfo;
+	LOCAL_FCINFO(fcinfo, 4);
 
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(handler->role)) ||
 		!es_may_execute(fn, handler->role))
@@ -302,8 +304,14 @@ call(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 	SetUserIdAndSecContext(handler->role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	nest = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) OidFunctionCall4(fn, PointerGetDatum(event), JsonbPGetDatum(measurements), JsonbPGetDatum(metadata),
-							JsonbPGetDatum(handler->config));
+	fmgr_info(fn, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL, NULL);
+	fcinfo->args[0] = (NullableDatum) {PointerGetDatum(event), false};
+	fcinfo->args[1] = (NullableDatum) {JsonbPGetDatum(measurements), false};
+	fcinfo->args[2] = (NullableDatum) {JsonbPGetDatum(metadata), false};
+	fcinfo->args[3] = (NullableDatum) {JsonbPGetDatum(handler->config), false};
+	/* what it returns, null or not, is nobody's business */
+	(void) FunctionCallInvoke(fcinfo);
 	AtEOXact_GUC(false, nest);
 	SetUserIdAndSecContext(user, security);
 }
