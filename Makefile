@@ -10,7 +10,7 @@ SQL_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(here)event
 # pgxs.mk sets srcdir too late for the lists below
 here := $(dir $(firstword $(MAKEFILE_LIST)))
 OBJS = $(patsubst $(here)%.c,%.o,$(sort $(wildcard $(here)src/*.c $(here)src/*/*.c)))
-HEADER_FILES = $(wildcard $(here)src/*.h $(here)src/*/*.h)
+HEADER_FILES = $(wildcard $(here)src/*.h $(here)src/*/*.h $(here)src/*/*.def)
 PG_CPPFLAGS = -I$(srcdir)/src
 
 # The install script is joined from its parts, in the order of their names.
@@ -20,7 +20,7 @@ DATA_built = $(INSTALL_SQL)
 DATA = $(patsubst $(here)%,%,$(wildcard $(here)sql/event_store--*--*.sql))
 
 # Order matters: store makes what the later ones use.
-REGRESS = store append append_many read find stream index order problem hostile aggregate command verify schema
+REGRESS = store append append_many read find stream index order problem hostile telemetry aggregate command verify schema
 ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(here)test/isolation/specs/*.spec)))
 
 # installcheck makes its own server, for the library must be preloaded; whoever has one that does passes REGRESS_OPTS= and ISOLATION_OPTS

@@ -14,10 +14,16 @@
 #include "base/shmem.h"
 #include "base/xact.h"
 #include "log/horizon.h"
+#include "log/meter.h"
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "observe/counters.h"
+#include "observe/handler.h"
+#include "observe/keep.h"
+#include "observe/metric.h"
 #include "observe/problem.h"
+#include "observe/series.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 #include "store/store.h"
@@ -37,9 +43,16 @@ _PG_init(void)
 	EsShmemInit();
 	EsXactInit();
 	EsProblemLogInit();
+	EsCountersInit();
+	EsSeriesInit();
+	EsKeepInit();
+	EsPendingInit();
+	EsMetricInit();
+	EsHandlerInit();
 	EsStoreInit();
 	EsSlotInit();
 	EsHorizonInit();
+	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
 	EsLauncherInit();

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # What runs in the COMMIT callback must not fail (reliability 40): an error there is a PANIC of
 # the whole server. This follows the calls from every function that hooks into
-# the end of a transaction, as the compiler has left them in the object files,
+# the end of a transaction or subtransaction, as the compiler has left them in the object files,
 # and allows nothing of the server but what is on the list below.
 #
 #	check_commit_path.pl DIRECTORY	that holds src/ with sources and object files
@@ -9,7 +9,7 @@ use strict;
 use warnings;
 
 my %allowed = map { $_ => 1 } qw(
-  SetLatch s_lock ExceptionalCondition __stack_chk_fail memcpy memmove memset
+  SetLatch s_lock clock_gettime ExceptionalCondition __stack_chk_fail memcpy memmove memset
 );
 
 my ($top) = @ARGV;
@@ -22,7 +22,7 @@ for my $source (@sources)
 	open(my $fh, '<', $source) or die "$source: $!";
 	while (<$fh>)
 	{
-		push @todo, "$source $1" if /\.end = (\w+)/;
+		push @todo, "$source $_" for /\.(?:end|prepared|sub_end) = (\w+)/g;
 	}
 }
 die "found no hook\n" if !@todo;

@@ -15,11 +15,14 @@
 
 #define MAX_LANGUAGE_TAG	35	/* what RFC 5646 asks for at least */
 
+int			es_handler_timeout;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
 int			es_max_json_depth;
+int			es_max_metrics;
 int			es_max_name_length;
+int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
 bool		es_problem_debug;
@@ -28,6 +31,36 @@ char	   *es_problem_language;
 double		es_problem_log_rate;
 int			es_problem_log_size;
 int			es_stream_cache_size;
+bool		es_telemetry;
+char	   *es_traceparent;
+
+/*
+ * The form of the W3C recommendation: version, trace, parent and flags in
+ * lower-case hexadecimal digits; no version ff, no trace or parent of zeros.
+ */
+static bool
+check_traceparent(char **value, void **extra, GucSource source)
+{
+	static const char form[] = "vv-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff";
+	bool		trace = false;
+	bool		parent = false;
+	bool		ok = strlen(*value) == strlen(form) && strncmp(*value, "ff", 2) != 0;
+
+	if ((*value)[0] == '\0')
+		return true;
+	for (int i = 0; ok && form[i]; i++)
+	{
+		char		c = (*value)[i];
+
+		ok = form[i] == '-' ? c == '-' : (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+		trace = trace || (form[i] == 't' && c != '0');
+		parent = parent || (form[i] == 'p' && c != '0');
+	}
+	if (ok && trace && parent)
+		return true;
+	GUC_check_errdetail("A traceparent is 00-<32 digits>-<16 digits>-<2 digits>, lower-case hexadecimal.");
+	return false;
+}
 
 /* Is it formed like a language tag, as de or pt-BR? */
 bool
@@ -65,6 +98,12 @@ check_language(char **newval, void **extra, GucSource source)
 void
 EsSettingsInit(void)
 {
+	DefineCustomIntVariable("event_store.handler_timeout",
+							"Longest time a telemetry handler may take before it counts as failed.",
+							"0 means no limit.",
+							&es_handler_timeout,
+							1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
 							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",
@@ -89,12 +128,24 @@ EsSettingsInit(void)
 							&es_max_json_depth,
 							100, 1, 5000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_metrics",
+							"Metrics that users can define, over all databases.",
+							NULL,
+							&es_max_metrics,
+							500, 1, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_name_length",
 							"Longest name of a stream or an event type, in bytes.",
 							NULL,
 							&es_max_name_length,
 							512, 16, 2000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_series",
+							"Label sets of metrics that are counted apart, over all databases.",
+							"Shared memory is reserved for each; what comes beyond is counted together, in one series of its metric.",
+							&es_max_series,
+							10000, 16, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_stores",
 							"Stores that can be in use at once, over all databases.",
 							"Shared memory is reserved for each; stores not in use need none.",
@@ -143,6 +194,18 @@ EsSettingsInit(void)
 							&es_stream_cache_size,
 							10000, 16, 10000000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.telemetry",
+							 "Count what happens.",
+							 NULL,
+							 &es_telemetry,
+							 true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("event_store.traceparent",
+							   "Trace context (W3C) that appended events get into their metadata.",
+							   NULL,
+							   &es_traceparent,
+							   "",
+							   PGC_USERSET, 0, check_traceparent, NULL, NULL);
 
 	MarkGUCPrefixReserved("event_store");
 }

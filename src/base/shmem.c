@@ -20,6 +20,10 @@
  * ES_LWLOCK_PROBLEMS stands alone: it is taken while an error is reported, when
  * whoever raised it holds none of the others.
  *
+ * Those of telemetry (ES_LWLOCK_COUNTERS; ES_LWLOCK_SERIES, then the spinlock
+ * of a series) are taken while holding a heavyweight lock or none, and nothing
+ * is taken under them.
+ *
  * Under an LWLock or a spinlock nothing allocates, raises an error or runs a
  * query.
  */
@@ -31,7 +35,7 @@
 
 #include "base/shmem.h"
 
-#define MAX_PARTS	8
+#define MAX_PARTS	16
 #define TRANCHE		"event_store"
 
 static const EsShmemPart *parts[MAX_PARTS];

@@ -12,7 +12,7 @@
 
 #include "base/xact.h"
 
-#define MAX_HOOKS	8
+#define MAX_HOOKS	16
 
 static const EsXactHook *hooks[MAX_HOOKS];
 static int	nhooks = 0;
@@ -36,6 +36,12 @@ xact_callback(XactEvent event, void *arg)
 					hooks[i]->pre_prepare();
 			break;
 
+		case XACT_EVENT_PREPARE:
+			for (int i = 0; i < nhooks; i++)
+				if (hooks[i]->prepared)
+					hooks[i]->prepared();
+			break;
+
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 			for (int i = 0; i < nhooks; i++)
@@ -45,17 +51,24 @@ xact_callback(XactEvent event, void *arg)
 
 		default:
 
-			/*
-			 * PREPARE leaves nothing to do, since a transaction with
-			 * anything to release is refused before it; parallel workers
-			 * never hold anything.
-			 */
+			/* parallel workers never hold anything */
 			break;
 	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	for (int i = 0; i < nhooks; i++)
+		if (hooks[i]->sub_end)
+			hooks[i]->sub_end(event == SUBXACT_EVENT_COMMIT_SUB, GetCurrentTransactionNestLevel());
 }
 
 void
 EsXactInit(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
 }

@@ -12,11 +12,24 @@ typedef struct EsXactHook
 	void		(*pre_prepare) (void);
 
 	/*
+	 * The transaction has been prepared.  What becomes of it later, this
+	 * session is not told.  The rules of `end` hold.
+	 */
+	void		(*prepared) (void);
+
+	/*
 	 * The transaction has left the proc array, committed or aborted.  At
 	 * commit an error here is a PANIC of the whole server: atomics, spinlocks
 	 * and SetLatch only, no allocation, no LWLock.
 	 */
 	void		(*end) (bool committed);
+
+	/*
+	 * A subtransaction ends, at the nesting level (2 or deeper; the top is 1).
+	 * Committed means that it becomes part of the level above.  The rules of
+	 * `end` hold.
+	 */
+	void		(*sub_end) (bool committed, int level);
 } EsXactHook;
 
 extern void es_xact_register(const EsXactHook *hook);

@@ -47,6 +47,7 @@
 #include "log/event.h"
 #include "log/expected.h"
 #include "log/horizon.h"
+#include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "store/event_id.h"
@@ -134,10 +135,11 @@ check_given_ids(EsBatch *batch)
 		}
 }
 
-/* Check all that can be checked without the store. */
-static void
+/* Check all that can be checked without the store; returns the size of the events. */
+static int64
 check_events(EsBatch *batch)
 {
+	int64		bytes = 0;
 	int			duplicate;
 
 	for (int p = 0; p < batch->nparts; p++)
@@ -146,7 +148,7 @@ check_events(EsBatch *batch)
 
 		es_batch_enter_part(batch, part);
 		es_stream_check_name(part->stream);
-		es_events_check(batch->events + part->start, part->count);
+		bytes += es_events_check(batch->events + part->start, part->count);
 	}
 	duplicate = batch->count > 1 ? es_events_find_duplicate(batch->events, batch->count) : -1;
 	if (duplicate >= 0)
@@ -162,6 +164,7 @@ check_events(EsBatch *batch)
 				 errhint("Give each event an id of its own, or none.")));
 	}
 	es_batch_leave_parts(batch);
+	return bytes;
 }
 
 static int
@@ -224,6 +227,7 @@ open_and_lock(EsBatch *batch)
 	if (batch->nparts == 1)
 	{
 		batch->log = es_store_open_log(&batch->store, RowExclusiveLock, ACL_INSERT);
+		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
 		es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
 		return;
@@ -233,6 +237,7 @@ open_and_lock(EsBatch *batch)
 	for (;;)
 	{
 		batch->log = es_store_open_log(&batch->store, AccessShareLock, ACL_INSERT);
+		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
 		fit = es_stream_locks_fit(batch->store, keys, batch->nparts);
 		LockRelation(batch->log, fit ? RowExclusiveLock : ShareRowExclusiveLock);
@@ -269,7 +274,10 @@ look_at_streams(EsBatch *batch)
 												  Max(part->expected, guess), &own);
 			if (IsolationUsesXactSnapshot() && !own &&
 				es_scan_true_version(store, batch->log, part->stream_id, GetTransactionSnapshot()) != part->actual)
+			{
+				es_meter_append_refused(batch->attempt);
 				es_stream_serialization_failure(part->stream);
+			}
 		}
 		if (part->deleted || !es_expected_met(part->expected, part->actual))
 			failed++;
@@ -328,11 +336,13 @@ raise_failed(EsBatch *batch, int failed)
 	es_expected_check(part->expected, part->actual, text_to_cstring(part->stream));
 }
 
-/* Give the events their places; make the streams that are not there. */
-static void
+/* Give the events their places; make the streams that are not there, and return how many. */
+static int
 place_events(EsBatch *batch)
 {
-	batch->position = es_position_reserve(batch->store, batch->count);
+	int			new_streams = 0;
+
+	batch->position = es_position_reserve(batch->store, batch->count, batch->now);
 	for (int p = 0; p < batch->nparts; p++)
 	{
 		EsAppend   *part = &batch->parts[p];
@@ -348,8 +358,10 @@ place_events(EsBatch *batch)
 			CHECK_FOR_INTERRUPTS();
 			part->stream_id = part->result.first_position;
 			es_stream_create(batch->store, part->stream_id, part->stream, batch->now);
+			new_streams++;
 		}
 	}
+	return new_streams;
 }
 
 /*
@@ -363,6 +375,8 @@ void
 es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 {
 	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events};
+	int64		bytes;
+	int			new_streams;
 	int			failed;
 
 	for (int p = 0; p < nparts; p++)
@@ -370,7 +384,9 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 		parts[p].start = batch.count;
 		batch.count += parts[p].count;
 	}
-	check_events(&batch);
+	batch.attempt = es_meter_append_begin(batch.count > 0);
+	es_events_add_trace(events, batch.count);
+	bytes = check_events(&batch);
 	open_and_lock(&batch);
 	es_batch_open_indexes(&batch);
 
@@ -378,19 +394,24 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 	if (failed > 0 && all_appended(&batch))
 	{
 		es_batch_close(&batch);
+		es_meter_append_repeated(batch.attempt);
 		return;
 	}
 	if (failed > 0)
+	{
+		es_meter_append_refused(batch.attempt);
 		raise_failed(&batch, failed);
+	}
 
 	if (batch.count > 0)
 	{
 		batch.now = GetCurrentTimestamp();
-		place_events(&batch);
+		new_streams = place_events(&batch);
 		es_batch_insert(&batch);
 		for (int p = 0; p < nparts; p++)
 			if (parts[p].count > 0)
 				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
+		es_meter_append_done(batch.attempt, batch.store, batch.count, bytes, new_streams);
 	}
 	es_batch_close(&batch);
 }

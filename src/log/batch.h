@@ -25,6 +25,7 @@ typedef struct EsBatch
 	int			count;
 	int64		position;		/* of the first event */
 	TimestampTz now;
+	int			attempt;		/* of log/meter */
 	EsAppend   *part;			/* of the row being formed */
 	pg_uuid_t	made_id;		/* room for its id */
 

@@ -508,10 +508,40 @@ es_events_find_duplicate(EsEvent *events, int count)
 	return result;
 }
 
-/* Check contents and limits of the events, each by itself. */
+/*
+ * Put the trace context of the session (event_store.traceparent), if it has
+ * one, into the metadata of events that bring none of their own.
+ */
 void
+es_events_add_trace(EsEvent *events, int count)
+{
+	static const char name[] = "traceparent";
+	Datum		trace;
+
+	if (es_traceparent[0] == '\0')
+		return;
+	/* checked when it was set: nothing in it needs quoting */
+	trace = DirectFunctionCall1(jsonb_in, CStringGetDatum(psprintf("{\"%s\": \"%s\"}", name, es_traceparent)));
+	for (int i = 0; i < count; i++)
+	{
+		Jsonb	   *metadata = events[i].metadata;
+		JsonbValue	room;
+
+		CHECK_FOR_INTERRUPTS();
+		if (metadata == NULL)
+			events[i].metadata = DatumGetJsonbP(trace);
+		else if (JB_ROOT_IS_OBJECT(metadata) &&
+				 getKeyJsonValueFromContainer(&metadata->root, name, strlen(name), &room) == NULL)
+			events[i].metadata = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), trace));
+	}
+}
+
+/* Check contents and limits of the events, each by itself; returns their size together. */
+int64
 es_events_check(EsEvent *events, int count)
 {
+	int64		total = 0;
+
 	for (int i = 0; i < count; i++)
 	{
 		EsEvent    *event = &events[i];
@@ -541,5 +571,7 @@ es_events_check(EsEvent *events, int count)
 		check_json(event->data, i, "data");
 		if (event->metadata != NULL)
 			check_json(event->metadata, i, "metadata");
+		total += size;
 	}
+	return total;
 }

@@ -27,7 +27,8 @@ extern EsEvent *es_events_from_jsonb(Jsonb *events, int *count);
 extern EsEvent *es_events_from_text(const text *json, int *count);
 extern EsEvent *es_events_from_array(ArrayType *events, int *count);
 extern void es_events_check_count(int64 count);
-extern void es_events_check(EsEvent *events, int count);
+extern void es_events_add_trace(EsEvent *events, int count);
+extern int64 es_events_check(EsEvent *events, int count);
 extern int	es_events_find_duplicate(EsEvent *events, int count);
 
 #endif							/* ES_EVENT_H */

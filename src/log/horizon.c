@@ -275,9 +275,10 @@ add_held(EsStoreSlot *slot)
 
 /* Put the transaction at the end of the slot's list.  The caller holds the spinlock. */
 static void
-link_entry(EsStoreSlot *slot, int entry, int64 position)
+link_entry(EsStoreSlot *slot, int entry, int64 position, TimestampTz now)
 {
 	es_in_flight[entry].position = position;
+	es_in_flight[entry].since = now;
 	es_in_flight[entry].previous = slot->last;
 	es_in_flight[entry].following = ES_NONE;
 	es_in_flight[entry].pid = MyProcPid;
@@ -295,7 +296,7 @@ link_entry(EsStoreSlot *slot, int entry, int64 position)
  * stream rise with its versions.
  */
 int64
-es_position_reserve(EsStore *store, int count)
+es_position_reserve(EsStore *store, int count, TimestampTz now)
 {
 	for (;;)
 	{
@@ -319,7 +320,7 @@ es_position_reserve(EsStore *store, int count)
 			slot->next += count;
 			if (!mine->linked)
 			{
-				link_entry(slot, mine->entry, position);
+				link_entry(slot, mine->entry, position, now);
 				mine->linked = true;
 			}
 		}

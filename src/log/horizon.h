@@ -6,9 +6,11 @@
 #define ES_HORIZON_H
 
 #include "access/xlogdefs.h"
+#include "utils/timestamp.h"
+
 #include "store/store.h"
 
-extern int64 es_position_reserve(EsStore *store, int count);
+extern int64 es_position_reserve(EsStore *store, int count, TimestampTz now);
 extern bool es_position_held(EsStore *store);
 
 extern int64 es_horizon(EsStore *store, XLogRecPtr *released);

@@ -26,6 +26,7 @@
 #include "log/horizon.h"
 #include "log/mark.h"
 #include "log/merge.h"
+#include "log/meter.h"
 #include "log/read.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -330,7 +331,10 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	EsStore    *store;
 	Relation	log;
 	EsStream	stream;
+	EsReadMeter meter;
+	int64		count = 0;
 
+	es_meter_read_begin(&meter);
 	es_require_argument(fcinfo, 0, "stream");
 	name = PG_GETARG_TEXT_PP(0);
 	es_stream_check_name(name);
@@ -353,26 +357,31 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 			es_scan_stream(&scan, store, log, stream.id, 1, from, true, snapshot);
 		else
 			es_scan_stream(&scan, store, log, stream.id, from, PG_INT64_MAX, false, snapshot);
-		for (int64 i = 0; i < max_count && es_scan_next(&scan, &values, &nulls); i++)
+		for (; count < max_count && es_scan_next(&scan, &values, &nulls); count++)
 			es_put_event(result, name, values, nulls);
 		es_scan_end(&scan);
 	}
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, ES_READ_STREAM, count);
 	return (Datum) 0;
 }
 
 static void
-read_all(FunctionCallInfo fcinfo, const EsReadQuery *query)
+read_all(FunctionCallInfo fcinfo, const EsReadQuery *query, int kind)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsStore    *store;
 	Relation	log;
 	int64		passed;
+	int64		count;
+	EsReadMeter meter;
 
+	es_meter_read_begin(&meter);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	(void) es_read_in_order(store, log, query, es_put_event, result, &passed);
+	count = es_read_in_order(store, log, query, es_put_event, result, &passed);
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, kind, count);
 }
 
 Datum
@@ -385,7 +394,7 @@ event_store_read_all(PG_FUNCTION_ARGS)
 	query.max_count = es_count_argument(fcinfo, 1);
 	query.types = es_names_argument(fcinfo, 2, "types");
 	query.categories = es_names_argument(fcinfo, 3, "categories");
-	read_all(fcinfo, &query);
+	read_all(fcinfo, &query, ES_READ_ALL);
 	return (Datum) 0;
 }
 
@@ -402,7 +411,7 @@ event_store_read_category(PG_FUNCTION_ARGS)
 	query.max_count = es_count_argument(fcinfo, 2);
 	query.types = es_names_argument(fcinfo, 3, "types");
 	query.categories = (EsNames) {.count = 1, .data = &category};
-	read_all(fcinfo, &query);
+	read_all(fcinfo, &query, ES_READ_CATEGORY);
 	return (Datum) 0;
 }
 
@@ -416,7 +425,7 @@ event_store_read_by_type(PG_FUNCTION_ARGS)
 	query.types = es_names_argument(fcinfo, 0, "types");
 	query.after = es_position_argument(fcinfo, 1, query.backward);
 	query.max_count = es_count_argument(fcinfo, 2);
-	read_all(fcinfo, &query);
+	read_all(fcinfo, &query, ES_READ_TYPE);
 	return (Datum) 0;
 }
 
@@ -430,7 +439,7 @@ event_store_read_by_correlation(PG_FUNCTION_ARGS)
 	query.backward = es_direction_argument(fcinfo, 3);
 	query.after = es_position_argument(fcinfo, 1, query.backward);
 	query.max_count = es_count_argument(fcinfo, 2);
-	read_all(fcinfo, &query);
+	read_all(fcinfo, &query, ES_READ_CORRELATION);
 	return (Datum) 0;
 }
 
@@ -442,7 +451,10 @@ event_store_poll(PG_FUNCTION_ARGS)
 	EsStore    *store;
 	Relation	log;
 	TimestampTz deadline;
+	EsReadMeter meter;
+	int64		count;
 
+	es_meter_read_begin(&meter);
 	es_require_argument(fcinfo, 0, "after_position");
 	query.after = es_position_argument(fcinfo, 0, false);
 	query.max_count = es_count_argument(fcinfo, 1);
@@ -466,7 +478,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		long		remaining;
-		int64		count;
+		instr_time	sleep;
 
 		if (!reads_by_mark(store))
 			es_wake_prepare(es_store_slot(store));
@@ -474,10 +486,13 @@ event_store_poll(PG_FUNCTION_ARGS)
 		remaining = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (count > 0 || query.max_count == 0 || remaining <= 0)
 			break;
+		INSTR_TIME_SET_CURRENT(sleep);
 		es_wake_sleep(reads_by_mark(store) ? Min(remaining, MARK_INTERVAL) : remaining);
+		meter.asleep += es_meter_seconds_since(sleep);
 	}
 	es_wake_cancel();
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, ES_READ_POLL, count);
 	return (Datum) 0;
 }
 
@@ -491,14 +506,19 @@ event_store_event(PG_FUNCTION_ARGS)
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
+	EsReadMeter meter;
+	bool		found;
 
+	es_meter_read_begin(&meter);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	es_scan_event_id(&scan, store, log, PG_GETARG_UUID_P(0), snapshot);
-	if (es_scan_next(&scan, &values, &nulls))
+	found = es_scan_next(&scan, &values, &nulls);
+	if (found)
 		es_put_event(result, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
 	es_scan_end(&scan);
 	table_close(log, NoLock);
+	es_meter_read_done(&meter, ES_READ_EVENT, found);
 	return (Datum) 0;
 }
 

@@ -248,6 +248,7 @@ claim(const SlotName *name)
 			slot->dbid = name->dbid;
 			slot->log = name->log;
 			slot->next = slot->end = slot->kept_next = slot->kept_end = 0;
+			slot->series_generation = 0;
 			shared->released = slot->released = Max(shared->released, slot->released);
 			claimed = true;
 		}
@@ -320,6 +321,13 @@ EsStoreSlot *
 es_slot(int number)
 {
 	return &shared->slots[number];
+}
+
+/* Slots with this number or a higher one were never in use. */
+int
+es_slots_used(void)
+{
+	return shared->used;
 }
 
 /*

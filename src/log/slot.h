@@ -8,6 +8,7 @@
 #include "access/xlogdefs.h"
 #include "miscadmin.h"
 #include "storage/spin.h"
+#include "utils/timestamp.h"
 
 #include "store/store.h"
 
@@ -26,6 +27,8 @@ typedef struct EsStoreSlot
 	int64		kept_next;		/* the same when the server was last shut down, 0: not known */
 	int64		kept_end;
 	XLogRecPtr	released;		/* end of the latest commit record that left the list */
+	int			series;			/* that counts for the store (log/meter) */
+	uint64		series_generation;	/* 0: not yet known */
 } EsStoreSlot;
 
 /* A transaction in flight in a store. */
@@ -35,6 +38,7 @@ typedef struct EsInFlight
 	int			previous;
 	int			following;		/* also links the free entries of the pool */
 	int			pid;
+	TimestampTz since;			/* when it got the first position */
 } EsInFlight;
 
 extern EsInFlight *es_in_flight;
@@ -43,6 +47,7 @@ extern void es_slot_find(EsStore *store);
 extern bool es_slot_kept_here(void);
 extern int	es_slot_number(const EsStoreSlot *slot);
 extern EsStoreSlot *es_slot(int number);
+extern int	es_slots_used(void);
 extern int	es_slot_next_in_use(int after, Oid dbid, Oid *log);
 
 extern int	es_in_flight_take(bool own);

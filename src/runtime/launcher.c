@@ -40,6 +40,7 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 #include "log/wake.h"
+#include "observe/series.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 
@@ -216,7 +217,10 @@ scan_databases(void)
 	hash_seq_init(&status, databases);
 	while ((database = hash_seq_search(&status)) != NULL)
 		if (!database->exists && database->place == NONE)
+		{
+			es_series_forget_database(database->dbid);
 			hash_search(databases, &database->dbid, HASH_REMOVE, NULL);
+		}
 }
 
 /* Take a free place in the table for a database; NONE if there is none. */

@@ -32,6 +32,7 @@
 #include "log/mark.h"
 #include "log/slot.h"
 #include "log/wake.h"
+#include "observe/series.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 #include "store/statement.h"
@@ -264,5 +265,7 @@ es_worker_main(Datum argument)
 		pgstat_report_activity(STATE_IDLE, NULL);
 		rest(now);
 	}
+	if (how == ES_WORKER_ABSENT)
+		es_series_forget_database(MyDatabaseId);
 	proc_exit(0);
 }

@@ -31,6 +31,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
+#include "store/count.h"
 #include "store/manage.h"
 #include "store/statement.h"
 
@@ -374,6 +375,7 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 							"to drop event store \"%s\" with all its events, confirm must repeat its name", schema),
 				 errhint("Call event_store.drop_store(%s, confirm => %s).",
 						 quote_literal_cstr(schema), quote_literal_cstr(schema))));
+	es_store_drop_series(store);
 	es_statement_drop_tables(schema);
 	owns_schema = unregister_store(number);
 	if (owns_schema)

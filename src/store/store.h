@@ -139,6 +139,7 @@ typedef struct EsStore
 	EsLogIndex *indexes;
 
 	struct EsStoreSlot *slot;	/* owned by log/horizon */
+	struct EsSeries *series;	/* owned by store/count */
 	struct EsStreamCache *cache;	/* owned by log/stream */
 	SPIPlanPtr	plans[ES_STMT_COUNT];	/* owned by store/statement */
 

@@ -92,4 +92,8 @@ for ((rep = 1; rep <= reps; rep++)); do
 		for system in "${order[@]}"; do slice "$rep" "$system" $cell; done
 	done
 done
-perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results"
+[[ ! -s $work/results ]] || perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results"
+if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
+	echo
+	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"
+fi

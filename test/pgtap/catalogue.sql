@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 6), ('type', 5), ('view', 2)$$,
+	$$VALUES ('cast', 4), ('table', 8), ('type', 5), ('view', 5)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -68,10 +68,18 @@ SELECT results_eq(
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
 	('event_store.guard_store_table()', 'v', 'u', false, true),
 	('event_store.head()', 'v', 'u', true, true),
+	('event_store.histogram_quantiles(text,jsonb,double precision[])', 'v', 'r', false, false),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
+	('event_store.metric_counter(text,text,text[],text,text,text,text)', 'v', 'u', false, false),
+	('event_store.metric_distribution(text,text,text,text[],text,text,text,text,text,text,double precision[])', 'v', 'u', false, false),
+	('event_store.metric_drop(text)', 'v', 'u', true, false),
+	('event_store.metric_last_value(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.metric_samples()', 'v', 'r', true, false),
+	('event_store.metric_sum(text,text,text,text[],text,text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.position_at(timestamp with time zone)', 'v', 'u', true, true),
 	('event_store.problem(text,double precision,text,text,text,jsonb)', 's', 's', false, true),
@@ -99,6 +107,14 @@ SELECT results_eq(
 	('event_store.stream_version(text)', 's', 'r', true, true),
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
 	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
+	('event_store.telemetry_attach(text,text[],regprocedure,jsonb)', 'v', 'u', true, false),
+	('event_store.telemetry_detach(text)', 'v', 'u', true, false),
+	('event_store.telemetry_detached()', 'v', 'r', true, false),
+	('event_store.telemetry_execute(text,jsonb,jsonb)', 'v', 'u', false, true),
+	('event_store.telemetry_info()', 'v', 'r', true, false),
+	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
+	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
+	('event_store.telemetry_verify()', 'v', 'u', true, true),
 	('event_store.token(bigint)', 'v', 'u', true, true),
 	('event_store.token_position(text)', 'v', 'u', true, true),
 	('event_store.try(text)', 'v', 'u', false, true),
@@ -118,8 +134,9 @@ SELECT results_eq(
 	'none takes type internal but the input function that must');
 SELECT results_eq(
 	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
-	$$VALUES ('event_store.in_flight', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor')$$,
-	'only these are granted to a role');
+	$$VALUES ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
+	('event_store.problem_log', 'pg_monitor'), ('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
+	'only what watches is granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
 	'no function has the rights of the default');
@@ -129,9 +146,12 @@ SELECT results_eq(
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
 	('event_store.command_registry', '{- SELECT}'),
+	('event_store.counters', '{pg_monitor SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
+	('event_store.metrics', '{pg_monitor SELECT}'),
 	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
-	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
-	'everybody may look at tables and views, nobody may write');
+	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
+	('event_store.telemetry_handlers', '{pg_monitor SELECT}')$$,
+	'everybody may look at what is registered, pg_monitor at what is counted, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
 	$$VALUES ('-', 'USAGE')$$,
@@ -140,7 +160,9 @@ SELECT results_eq(
 -- dump and upgrade
 SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
-	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
+	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
+	('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
+	('event_store.store_registry', ''), ('event_store.telemetry_attachments', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,

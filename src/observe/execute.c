@@ -1,0 +1,159 @@
+/*
+ * execute.c
+ *		Telemetry events: what is done with each.
+ *
+ * An event feeds the metrics that name it, then the handlers attached to it
+ * run.  Neither raises an error to the caller.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "base/arguments.h"
+#include "base/settings.h"
+#include "observe/execute.h"
+#include "observe/handler.h"
+#include "observe/metric.h"
+
+/* Feed the metrics of an event and run its handlers. */
+void
+es_telemetry_execute(text *event, Jsonb *measurements, Jsonb *metadata)
+{
+	ListCell   *lc;
+
+	if (!es_telemetry)
+		return;
+	foreach(lc, es_metrics_of(VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)))
+		es_metric_record(lfirst(lc), measurements, metadata);
+	es_handlers_run(event, measurements, metadata);
+}
+
+static Jsonb *
+empty_object(void)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+}
+
+static Jsonb *
+object_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? empty_object() : PG_GETARG_JSONB_P(argument);
+}
+
+/* The metadata of a span's end: those given, and what the error was. */
+static Jsonb *
+with_error(Jsonb *metadata, const ErrorData *error)
+{
+	StringInfoData json;
+	Datum		added;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"sqlstate\":");
+	escape_json(&json, unpack_sql_state(error->sqlerrcode));
+	appendStringInfoString(&json, ",\"message\":");
+	escape_json(&json, error->message != NULL ? error->message : "");
+	appendStringInfoChar(&json, '}');
+	added = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	if (!JB_ROOT_IS_OBJECT(metadata))
+		return DatumGetJsonbP(added);
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), added));
+}
+
+static void
+execute_part(const char *prefix, const char *part, const char *measurement, double value, Jsonb *metadata)
+{
+	char	   *json = psprintf("{\"%s\":%.9f}", measurement, value);
+
+	es_telemetry_execute(cstring_to_text(psprintf("%s.%s", prefix, part)),
+						 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))), metadata);
+}
+
+static double
+seconds_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_DOUBLE(now);
+}
+
+/*
+ * Run a query between the events prefix.start and prefix.stop, or
+ * prefix.exception if it fails; returns the number of its rows.  The query is
+ * a subtransaction, so that a failure can be told before it is raised again.
+ */
+static int64
+run_span(const char *prefix, const char *query, Jsonb *metadata)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	instr_time	start;
+	volatile uint64 rows = 0;
+
+	execute_part(prefix, "start", "system_time",
+				 GetCurrentTimestamp() / (double) USECS_PER_SEC +
+				 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY, metadata);
+	INSTR_TIME_SET_CURRENT(start);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		int			result;
+
+		SPI_connect();
+		result = SPI_execute(query, false, 0);
+		if (result < 0)
+			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+		rows = SPI_processed;
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		execute_part(prefix, "exception", "duration", seconds_since(start), with_error(metadata, error));
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	execute_part(prefix, "stop", "duration", seconds_since(start), metadata);
+	return rows;
+}
+
+PG_FUNCTION_INFO_V1(event_store_telemetry_execute);
+PG_FUNCTION_INFO_V1(event_store_telemetry_span);
+
+Datum
+event_store_telemetry_execute(PG_FUNCTION_ARGS)
+{
+	es_require_argument(fcinfo, 0, "event");
+	es_telemetry_execute(PG_GETARG_TEXT_PP(0), object_argument(fcinfo, 1), object_argument(fcinfo, 2));
+	PG_RETURN_VOID();
+}
+
+Datum
+event_store_telemetry_span(PG_FUNCTION_ARGS)
+{
+	es_require_argument(fcinfo, 0, "prefix");
+	es_require_argument(fcinfo, 1, "query");
+	PG_RETURN_INT64(run_span(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+							 object_argument(fcinfo, 2)));
+}
