@@ -359,7 +359,7 @@ place_events(EsBatch *batch)
  * name the part.
  */
 void
-es_append_parts(EsAppend *parts, int nparts, EsEvent *events, bool many)
+es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 {
 	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events};
 	int			failed;
@@ -394,32 +394,22 @@ es_append_parts(EsAppend *parts, int nparts, EsEvent *events, bool many)
 	es_batch_close(&batch);
 }
 
-/* The same for one stream. */
-void
-es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *result)
-{
-	EsAppend	part = {.stream = stream, .expected = expected, .count = count};
-
-	es_append_parts(&part, 1, events, false);
-	*result = part.result;
-}
-
 /* Append to one stream, and return the row that tells where. */
 static Datum
 append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int64 expected)
 {
-	EsAppended	result;
+	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = expected, .count = count};
 	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
 	TupleDesc	desc = lookup_rowtype_tupdesc(OidIsValid(type) ? type : get_func_rettype(fcinfo->flinfo->fn_oid), -1);
 	Datum		values[4];
 	bool		nulls[4] = {0};
 	HeapTuple	tuple;
 
-	es_append(PG_GETARG_TEXT_PP(0), events, count, expected, &result);
-	values[0] = Int64GetDatum(result.first_version);
-	values[1] = Int64GetDatum(result.last_version);
-	values[2] = Int64GetDatum(result.first_position);
-	values[3] = Int64GetDatum(result.last_position);
+	es_append(&part, 1, events, false);
+	values[0] = Int64GetDatum(part.result.first_version);
+	values[1] = Int64GetDatum(part.result.last_version);
+	values[2] = Int64GetDatum(part.result.first_position);
+	values[3] = Int64GetDatum(part.result.last_position);
 	tuple = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	return HeapTupleGetDatum(tuple);

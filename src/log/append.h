@@ -32,7 +32,6 @@ typedef struct EsAppend
 	bool		deleted;
 } EsAppend;
 
-extern void es_append_parts(EsAppend *parts, int nparts, EsEvent *events, bool many);
-extern void es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *result);
+extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
 
 #endif							/* ES_APPEND_H */

@@ -2,7 +2,7 @@
  * append_many.c
  *		append_many: an append to several streams as JSON.
  *
- * This reads the argument and gives the result; es_append_parts does the work.
+ * This reads the argument and gives the result; es_append does the work.
  */
 #include "postgres.h"
 
@@ -190,7 +190,7 @@ append_many(FunctionCallInfo fcinfo, Jsonb *appends)
 	int			nparts;
 	EsAppend   *parts = parts_from_jsonb(appends, &nparts, &events);
 
-	es_append_parts(parts, nparts, events, true);
+	es_append(parts, nparts, events, true);
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int p = 0; p < nparts; p++)
