@@ -75,14 +75,11 @@ es_merge_begin(EsMerge *merge, EsStore *store, Relation log, const EsReadQuery *
 	}
 }
 
-/* As es_scan_next. */
+/* The next row, of those that the scans come to the one that is first. */
 bool
-es_merge_next(EsMerge *merge, Datum **values, bool **nulls)
+es_merge_least(EsMerge *merge, Datum **values, bool **nulls)
 {
 	EsSource   *best = NULL;
-
-	if (merge->count == 1)
-		return es_scan_next(&merge->sources->scan, values, nulls);
 
 	if (merge->given != NULL)
 		advance(merge->given);

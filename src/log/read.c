@@ -51,8 +51,8 @@ es_name_matches(const EsNames *names, const char *data, int length)
 }
 
 /* The fields of a recorded_event from a row of event_log. */
-void
-es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+static inline void
+fill_fields(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
 {
 	memset(nulls, false, RECORDED_NFIELDS * sizeof(bool));
 	values[FIELD_POSITION] = row[LOG_POSITION];
@@ -70,6 +70,12 @@ es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *
 	nulls[FIELD_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
 }
 
+void
+es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+{
+	fill_fields(stream, row, row_nulls, values, nulls);
+}
+
 /* The sink of a function that returns recorded_events; target is its ReturnSetInfo. */
 void
 es_put_event(void *target, text *stream, const Datum *row, const bool *row_nulls)
@@ -78,7 +84,7 @@ es_put_event(void *target, text *stream, const Datum *row, const bool *row_nulls
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
 
-	es_recorded_event(stream, row, row_nulls, values, nulls);
+	fill_fields(stream, row, row_nulls, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

@@ -27,19 +27,11 @@
 
 /* In all templates $S stands for the quoted schema, other $X for one more text. */
 
+/*
+ * event_log comes first: DROP SCHEMA locks tables in the order in which they
+ * were made, and all others who take both lock event_log before event_streams.
+ */
 static const char create_tables[] =
-"CREATE TABLE $S.event_streams ("
-"	stream_id pg_catalog.int8 NOT NULL,"
-"	stream_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	created_at pg_catalog.timestamptz NOT NULL,"
-"	deleted_at pg_catalog.timestamptz,"
-"	truncate_before pg_catalog.int8,"
-"	max_age pg_catalog.interval,"
-"	max_count pg_catalog.int8,"
-"	metadata pg_catalog.jsonb,"
-"	CONSTRAINT event_streams_pkey PRIMARY KEY (stream_id),"
-"	CONSTRAINT event_streams_stream_name_key UNIQUE (stream_name));"
 "CREATE TABLE $S.event_log ("
 "	position pg_catalog.int8 NOT NULL,"
 "	stream_id pg_catalog.int8 NOT NULL,"
@@ -55,6 +47,18 @@ static const char create_tables[] =
 "	CONSTRAINT event_log_position_key UNIQUE (position));"
 "CREATE UNIQUE INDEX event_log_event_id_key ON $S.event_log (event_id)"
 "	WHERE event_id OPERATOR(pg_catalog.<) '$L' OR event_id OPERATOR(pg_catalog.>) '$H';"
+"CREATE TABLE $S.event_streams ("
+"	stream_id pg_catalog.int8 NOT NULL,"
+"	stream_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	created_at pg_catalog.timestamptz NOT NULL,"
+"	deleted_at pg_catalog.timestamptz,"
+"	truncate_before pg_catalog.int8,"
+"	max_age pg_catalog.interval,"
+"	max_count pg_catalog.int8,"
+"	metadata pg_catalog.jsonb,"
+"	CONSTRAINT event_streams_pkey PRIMARY KEY (stream_id),"
+"	CONSTRAINT event_streams_stream_name_key UNIQUE (stream_name));"
 "CREATE TABLE $S.event_snapshots ("
 "	stream_id pg_catalog.int8 NOT NULL,"
 "	version pg_catalog.int8 NOT NULL,"
