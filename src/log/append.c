@@ -407,7 +407,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 		if (IsolationUsesXactSnapshot() && !own &&
 			es_scan_true_version(batch.store, batch.log, batch.stream_id, GetTransactionSnapshot()) != actual)
 		{
-			es_meter_append_refused(attempt);
+			es_meter_append_refused(attempt, batch.store);
 			es_stream_serialization_failure(stream);
 		}
 	}
@@ -422,7 +422,7 @@ es_append(text *stream, EsEvent *events, int count, int64 expected, EsAppended *
 			es_meter_append_repeated(attempt);
 			return;
 		}
-		es_meter_append_refused(attempt);
+		es_meter_append_refused(attempt, batch.store);
 		es_expected_check(expected, actual, text_to_cstring(stream));
 	}
 

@@ -200,9 +200,11 @@ strings_of(Datum array)
 	return result;
 }
 
-static void
-load(void)
+/* Load the attachments, if they are not; returns a number that changes with each time. */
+uint64
+es_handlers_load(void)
 {
+	static uint64 loads = 0;
 	static bool registered = false;
 	MemoryContext caller;
 	Relation	rel;
@@ -211,7 +213,8 @@ load(void)
 	uint64		before = invalidations;
 
 	if (loaded)
-		return;
+		return loads;
+	loads++;
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
@@ -224,7 +227,7 @@ load(void)
 	seen = 0;
 	attachments = es_extension_relation("telemetry_attachments");
 	if (!OidIsValid(attachments))
-		return;
+		return loads;
 
 	context = AllocSetContextCreate(CacheMemoryContext, "event_store handlers", ALLOCSET_SMALL_SIZES);
 	rel = table_open(attachments, AccessShareLock);
@@ -250,6 +253,7 @@ load(void)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	loaded = before == invalidations;
+	return loads;
 }
 
 /* --- running --- */
@@ -378,6 +382,29 @@ run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *met
 	PG_END_TRY();
 }
 
+static bool
+is_for(const Handler *handler, const char *event, int length)
+{
+	ListCell   *lc;
+
+	foreach(lc, handler->events)
+		if (strlen(lfirst(lc)) == length && memcmp(lfirst(lc), event, length) == 0)
+			return true;
+	return false;
+}
+
+/* Is a handler attached to the event? */
+bool
+es_handlers_want(const char *event)
+{
+	ListCell   *lc;
+
+	foreach(lc, handlers)
+		if (is_for(lfirst(lc), event, strlen(event)))
+			return true;
+	return false;
+}
+
 /* The handlers of an event, copied: the cache may be loaded anew while they run. */
 static List *
 handlers_of(text *event)
@@ -388,25 +415,16 @@ handlers_of(text *event)
 	foreach(lc, handlers)
 	{
 		Handler    *handler = lfirst(lc);
-		ListCell   *le;
+		Handler    *copy;
 
-		foreach(le, handler->events)
-		{
-			const char *name = lfirst(le);
-
-			if (!handler->detached && strlen(name) == VARSIZE_ANY_EXHDR(event) &&
-				memcmp(name, VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)) == 0)
-			{
-				Handler    *copy = palloc(sizeof(Handler));
-
-				*copy = *handler;
-				copy->id = pstrdup(handler->id);
-				copy->fn = pstrdup(handler->fn);
-				copy->config = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(handler->config));
-				result = lappend(result, copy);
-				break;
-			}
-		}
+		if (handler->detached || !is_for(handler, VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)))
+			continue;
+		copy = palloc(sizeof(Handler));
+		*copy = *handler;
+		copy->id = pstrdup(handler->id);
+		copy->fn = pstrdup(handler->fn);
+		copy->config = DatumGetJsonbPCopy(JsonbPGetDatum(handler->config));
+		result = lappend(result, copy);
 	}
 	return result;
 }
@@ -435,7 +453,7 @@ es_handlers_run(text *event, Jsonb *measurements, Jsonb *metadata)
 {
 	List	   *list;
 
-	load();
+	(void) es_handlers_load();
 	if (running || handlers == NIL)
 		return;
 	look_at_detached();

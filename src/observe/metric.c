@@ -211,10 +211,12 @@ add_metric(EsMetric *metric)
 	metrics = lappend(metrics, metric);
 }
 
-/* Load the definitions, if they are not. */
-static void
-load(void)
+/* Load the definitions, if they are not; returns a number that changes with each time. */
+uint64
+es_metrics_load(void)
 {
+	static uint64 loads = 0;
+
 	HASHCTL		ctl = {.keysize = ES_METRIC_NAME_MAX + 1, .entrysize = sizeof(EventEntry)};
 	MemoryContext caller;
 	Relation	rel;
@@ -225,7 +227,8 @@ load(void)
 	static bool registered = false;
 
 	if (loaded)
-		return;
+		return loads;
+	loads++;
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
@@ -238,7 +241,7 @@ load(void)
 	metrics = NIL;
 	definitions = es_extension_relation("metric_definitions");
 	if (!OidIsValid(definitions))
-		return;
+		return loads;
 
 	context = AllocSetContextCreate(CacheMemoryContext, "event_store metrics", ALLOCSET_SMALL_SIZES);
 	ctl.hcxt = context;
@@ -264,6 +267,7 @@ load(void)
 	table_close(rel, AccessShareLock);
 	passed_over = own;
 	loaded = before == invalidations;
+	return loads;
 }
 
 /* The metrics that an event feeds; good until definitions change. */
@@ -273,7 +277,7 @@ es_metrics_of(const char *event, int length)
 	char		key[ES_METRIC_NAME_MAX + 1];
 	EventEntry *entry;
 
-	load();
+	(void) es_metrics_load();
 	if (events == NULL || length > ES_METRIC_NAME_MAX)
 		return NIL;
 	memcpy(key, event, length);
@@ -452,7 +456,7 @@ find_metric(const char *name)
 {
 	ListCell   *lc;
 
-	load();
+	(void) es_metrics_load();
 	foreach(lc, metrics)
 	{
 		EsMetric   *metric = lfirst(lc);
@@ -485,7 +489,7 @@ es_metrics_reset(const char *name)
 	ListCell   *lc;
 	bool		found = false;
 
-	load();
+	(void) es_metrics_load();
 	foreach(lc, metrics)
 	{
 		EsMetric   *metric = lfirst(lc);
