@@ -43,6 +43,7 @@ RELEASE three;
 SELECT * FROM shop WHERE tags ->> 'currency' IN ('USD', 'CHF') OR name = 'shop.order.latest';
 COMMIT;
 SELECT * FROM shop WHERE tags ->> 'currency' IN ('USD', 'CHF') OR name = 'shop.order.latest';
+SELECT buckets FROM event_store.metrics WHERE name = 'shop.order.size';
 BEGIN;
 SELECT event_store.telemetry_execute('shop.order', '{"total": 32}', '{"currency": "USD"}');
 ROLLBACK;

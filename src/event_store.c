@@ -21,7 +21,6 @@
 #include "observe/counters.h"
 #include "observe/handler.h"
 #include "observe/keep.h"
-#include "observe/metric.h"
 #include "observe/series.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
@@ -45,7 +44,6 @@ _PG_init(void)
 	EsSeriesInit();
 	EsKeepInit();
 	EsPendingInit();
-	EsMetricInit();
 	EsHandlerInit();
 	EsStoreInit();
 	EsSlotInit();

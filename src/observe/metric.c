@@ -5,8 +5,8 @@
  * The definitions are rows of event_store.metric_definitions, cached here by
  * event until an invalidation of that table.  A definition takes effect when
  * its transaction has committed, for a series must not outlive a rollback; so
- * rows of the current transaction are passed over, and the cache is loaded
- * again after it.
+ * rows of the current transaction are passed over.  The commit sends the
+ * invalidation to this session too.
  *
  * A measurement that cannot be recorded is counted as dropped, with the
  * reason, and raises no error.
@@ -27,7 +27,6 @@
 
 #include "base/errors.h"
 #include "base/extension.h"
-#include "base/xact.h"
 #include "observe/metric.h"
 
 /* The metrics fed by an event. */
@@ -70,7 +69,6 @@ static List *metrics = NIL;		/* all of them, likewise */
 static MemoryContext context = NULL;
 static bool loaded = false;
 static uint64 invalidations = 0;
-static bool passed_over = false;	/* rows of the current transaction */
 static Oid	definitions = InvalidOid;
 
 bool
@@ -114,13 +112,6 @@ relcache_callback(Datum arg, Oid relid)
 		return;
 	invalidations++;
 	loaded = false;
-}
-
-static void
-transaction_ended(bool committed)
-{
-	if (passed_over)
-		loaded = passed_over = false;
 }
 
 static char *
@@ -216,13 +207,11 @@ uint64
 es_metrics_load(void)
 {
 	static uint64 loads = 0;
-
 	HASHCTL		ctl = {.keysize = ES_METRIC_NAME_MAX + 1, .entrysize = sizeof(EventEntry)};
 	MemoryContext caller;
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		own = false;
 	uint64		before = invalidations;
 	static bool registered = false;
 
@@ -254,10 +243,7 @@ es_metrics_load(void)
 		bool		nulls[DEFINITION_NCOLUMNS];
 
 		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
-		{
-			own = true;
 			continue;
-		}
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		caller = MemoryContextSwitchTo(context);
 		add_metric(make_metric(values, nulls));
@@ -265,7 +251,6 @@ es_metrics_load(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	passed_over = own;
 	loaded = before == invalidations;
 	return loads;
 }
@@ -503,12 +488,4 @@ es_metrics_reset(const char *name)
 			es_series_reset(metric->family, MyDatabaseId, 0, 0);
 	}
 	return found;
-}
-
-void
-EsMetricInit(void)
-{
-	static const EsXactHook hook = {.end = transaction_ended};
-
-	es_xact_register(&hook);
 }

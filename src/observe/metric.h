@@ -60,6 +60,4 @@ extern bool es_metrics_reset(const char *name);
 extern bool es_metric_is_defined(const char *name);
 pg_noreturn extern void es_metric_missing(const char *name);
 
-extern void EsMetricInit(void);
-
 #endif							/* ES_METRIC_H */
