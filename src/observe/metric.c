@@ -384,7 +384,7 @@ find_bucket(const EsSharedFamily *definition, double number)
 	return low;
 }
 
-/* The series to record in; NULL, having counted why, if there is no room for the metric. */
+/* The series to record in; NULL if there is no room for the metric, which is counted, or it is just being dropped. */
 static EsSeries *
 find_series(EsMetric *metric, const char *const *tags)
 {
@@ -399,9 +399,9 @@ find_series(EsMetric *metric, const char *const *tags)
 		}
 	}
 	if (metric->definition.ntags > 0)
-		return es_series_find(metric->family, metric->definition.ntags, tags);
+		return es_series_find(metric->family, metric->definition.number, metric->definition.ntags, tags);
 	if (metric->series == NULL || !es_series_is_live(metric->series))
-		metric->series = es_series_find(metric->family, 0, NULL);
+		metric->series = es_series_find(metric->family, metric->definition.number, 0, NULL);
 	return metric->series;
 }
 
