@@ -59,13 +59,20 @@ push(EsSeries *series, int ncells)
 	return p;
 }
 
+/* Is the record of this level, and of what the series is now? */
+static inline bool
+is_for(const EsPending *p, int level, int index, uint64 generation)
+{
+	return p != NULL && p->level == level && p->index == index && p->generation == generation;
+}
+
 /* The record of the series in the current subtransaction. */
 static inline EsPending *
 current(EsSeries *series)
 {
 	EsPending  *p = series->pending;
 
-	if (p != NULL && p->level == GetCurrentTransactionNestLevel() && p->generation == series->generation)
+	if (is_for(p, GetCurrentTransactionNestLevel(), series->index, series->generation))
 		return p;
 	return push(series, series->ncells);
 }
@@ -137,7 +144,7 @@ hand_up(EsPending *p)
 	EsPending  *below = p->below;
 
 	p->level--;
-	if (below == NULL || below->level != p->level || below->generation != p->generation)
+	if (!is_for(below, p->level, p->index, p->generation))
 		return true;
 	es_value_add(p->series->kind, &below->value, &p->value);
 	for (int c = 0; c < p->ncells; c++)
