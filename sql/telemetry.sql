@@ -311,6 +311,22 @@ SELECT event_store.telemetry_detach('log');
 SELECT last_version FROM event_store.append_event('own-1', 'C');
 SELECT count(*) FROM public.heard;
 
+-- whoever executes the event needs no rights on the function; a read-only transaction is not the handler's fault
+CREATE SCHEMA hidden;
+CREATE FUNCTION hidden.hear(event text, measurements jsonb, metadata jsonb, config jsonb) RETURNS void LANGUAGE sql AS
+$$INSERT INTO public.heard VALUES ('hidden')$$;
+REVOKE ALL ON FUNCTION hidden.hear FROM PUBLIC;
+SELECT event_store.telemetry_attach('hidden', '{shop.hidden}', 'hidden.hear(text,jsonb,jsonb,jsonb)');
+BEGIN READ ONLY;
+SELECT event_store.telemetry_execute('shop.hidden');
+COMMIT;
+SET ROLE regress_es_caller;
+SELECT event_store.telemetry_execute('shop.hidden');
+RESET ROLE;
+SELECT count(*) FROM public.heard WHERE event = 'hidden';
+SELECT event_store.telemetry_detach('hidden');
+DROP SCHEMA hidden CASCADE;
+
 -- rights
 SET ROLE regress_es_caller;
 SELECT event_store.telemetry_execute('shop.sale', '{}', '{"total": 500}');

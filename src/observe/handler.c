@@ -292,22 +292,24 @@ end_timeout(void)
 static void
 call(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 {
-	Oid			fn = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(handler->fn)));
+	Oid			fn;
 	Oid			user;
 	int			security;
 	int			nest;
 	FmgrInfo	flinfo;
 	LOCAL_FCINFO(fcinfo, 4);
 
+	/* the caller may have no rights on the function, nor on its schema */
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(handler->role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	fn = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(handler->fn)));
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(handler->role)) ||
 		!es_may_execute(fn, handler->role))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("handler", handler->id)),
 							"the role that attached telemetry handler \"%s\" may not execute its function", handler->id)));
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(handler->role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	fmgr_info(fn, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL, NULL);
 	fcinfo->args[0] = (NullableDatum) {PointerGetDatum(event), false};
@@ -344,7 +346,15 @@ tell_failure(const Handler *handler, text *event, const ErrorData *error)
 						 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data))));
 }
 
-/* Run one handler; an error of it goes no further, unless somebody cancels the statement. */
+/* Is the error the caller's, who has to do with it himself: a cancel, a deadlock, a serialization failure? */
+static bool
+is_of_caller(int sqlstate)
+{
+	return (sqlstate == ERRCODE_QUERY_CANCELED && !timed_out) ||
+		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK;
+}
+
+/* Run one handler; an error of it goes no further. */
 static void
 run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 {
@@ -373,10 +383,14 @@ run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *met
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !timed_out)
+		if (is_of_caller(error->sqlerrcode))
 			ReThrowError(error);
-		detach_failed(handler->number);
-		tell_failure(handler, event, error);
+		/* that the transaction is read-only is no fault of the handler's */
+		if (error->sqlerrcode != ERRCODE_READ_ONLY_SQL_TRANSACTION)
+		{
+			detach_failed(handler->number);
+			tell_failure(handler, event, error);
+		}
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
