@@ -6,7 +6,7 @@ SET search_path = counted;
 CREATE FUNCTION pg_temp.dropped(reason text) RETURNS bigint LANGUAGE sql
 AS $$SELECT value FROM event_store.counters WHERE name = 'event_store_telemetry_dropped' AND tags ->> 'reason' = dropped.reason$$;
 CREATE VIEW pg_temp.of_store AS
-SELECT name, tags ->> 'outcome' AS outcome, value FROM event_store.counters WHERE tags ->> 'store' = 'counted' AND value > 0;
+SELECT name, tags ->> 'outcome' AS outcome, value FROM event_store.counters WHERE name LIKE 'event\_store%' AND tags ->> 'store' = 'counted' AND value > 0;
 CREATE VIEW pg_temp.shop AS
 SELECT name, type, tags, value, count, sum, min, max FROM event_store.metrics WHERE name LIKE 'shop.%' ORDER BY name, tags;
 
@@ -43,6 +43,7 @@ RELEASE three;
 SELECT * FROM shop WHERE tags ->> 'currency' IN ('USD', 'CHF') OR name = 'shop.order.latest';
 COMMIT;
 SELECT * FROM shop WHERE tags ->> 'currency' IN ('USD', 'CHF') OR name = 'shop.order.latest';
+SELECT buckets FROM event_store.metrics WHERE name = 'shop.order.size';
 BEGIN;
 SELECT event_store.telemetry_execute('shop.order', '{"total": 32}', '{"currency": "USD"}');
 ROLLBACK;
@@ -291,6 +292,41 @@ RESET statement_timeout;
 SELECT failed_at FROM event_store.telemetry_handlers;
 SELECT event_store.telemetry_detach('slow');
 
+-- the log's own events, for metrics and handlers; those of a conflict for metrics
+CREATE FUNCTION public.hear(event text, measurements jsonb, metadata jsonb, config jsonb) RETURNS void LANGUAGE sql AS
+$$INSERT INTO public.heard SELECT event, measurements - 'duration', metadata$$;
+TRUNCATE public.heard;
+SELECT event_store.telemetry_attach('log', '{event_store.append,event_store.append.conflict,event_store.read}', 'public.hear(text,jsonb,jsonb,jsonb)');
+SELECT event_store.metric_sum('shop.appended', 'event_store.append', 'events', tags => '{store}');
+SELECT event_store.metric_counter('shop.conflicts', 'event_store.append.conflict', tags => '{store}', commit_rule => 'immediate');
+SELECT last_version FROM event_store.append('own-1', '[{"type": "A", "data": 1}, {"type": "B", "data": 2}]');
+SELECT last_version FROM event_store.append_event('own-1', 'C', expected => 7);
+SELECT version, type FROM event_store.read_stream('own-1');
+BEGIN;
+SELECT last_version FROM event_store.append_event('own-1', 'C');
+ROLLBACK;
+SELECT event, measurements, metadata FROM public.heard;
+SELECT name, tags, value FROM shop WHERE name IN ('shop.appended', 'shop.conflicts');
+SELECT event_store.telemetry_detach('log');
+SELECT last_version FROM event_store.append_event('own-1', 'C');
+SELECT count(*) FROM public.heard;
+
+-- whoever executes the event needs no rights on the function; a read-only transaction is not the handler's fault
+CREATE SCHEMA hidden;
+CREATE FUNCTION hidden.hear(event text, measurements jsonb, metadata jsonb, config jsonb) RETURNS void LANGUAGE sql AS
+$$INSERT INTO public.heard VALUES ('hidden')$$;
+REVOKE ALL ON FUNCTION hidden.hear FROM PUBLIC;
+SELECT event_store.telemetry_attach('hidden', '{shop.hidden}', 'hidden.hear(text,jsonb,jsonb,jsonb)');
+BEGIN READ ONLY;
+SELECT event_store.telemetry_execute('shop.hidden');
+COMMIT;
+SET ROLE regress_es_caller;
+SELECT event_store.telemetry_execute('shop.hidden');
+RESET ROLE;
+SELECT count(*) FROM public.heard WHERE event = 'hidden';
+SELECT event_store.telemetry_detach('hidden');
+DROP SCHEMA hidden CASCADE;
+
 -- rights
 SET ROLE regress_es_caller;
 SELECT event_store.telemetry_execute('shop.sale', '{}', '{"total": 500}');
@@ -314,5 +350,5 @@ SELECT count(event_store.metric_drop(name)) FROM event_store.metric_definitions;
 SELECT count(*) FROM shop;
 SELECT event_store.drop_store('counted', 'counted');
 DROP TABLE public.heard;
-DROP FUNCTION public.fail, public.sleep, public.leave, public.slow;
+DROP FUNCTION public.hear, public.fail, public.sleep, public.leave, public.slow;
 DROP ROLE regress_es_caller;

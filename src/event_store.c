@@ -21,7 +21,6 @@
 #include "observe/counters.h"
 #include "observe/handler.h"
 #include "observe/keep.h"
-#include "observe/metric.h"
 #include "observe/problem.h"
 #include "observe/series.h"
 #include "runtime/launcher.h"
@@ -47,7 +46,6 @@ _PG_init(void)
 	EsSeriesInit();
 	EsKeepInit();
 	EsPendingInit();
-	EsMetricInit();
 	EsHandlerInit();
 	EsStoreInit();
 	EsSlotInit();

@@ -275,7 +275,7 @@ look_at_streams(EsBatch *batch)
 			if (IsolationUsesXactSnapshot() && !own &&
 				es_scan_true_version(store, batch->log, part->stream_id, GetTransactionSnapshot()) != part->actual)
 			{
-				es_meter_append_refused(batch->attempt);
+				es_meter_append_refused(batch->attempt, store);
 				es_stream_serialization_failure(part->stream);
 			}
 		}
@@ -399,7 +399,7 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 	}
 	if (failed > 0)
 	{
-		es_meter_append_refused(batch.attempt);
+		es_meter_append_refused(batch.attempt, batch.store);
 		raise_failed(&batch, failed);
 	}
 

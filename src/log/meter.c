@@ -62,23 +62,29 @@ es_meter_append_store(int attempt, EsStore *store)
 		attempts[attempt].series = es_store_series(store);
 }
 
-/* Take an append off the stack, and how long it took into the histogram. */
-static void
+/* Take an append off the stack, and how long it took into the histogram; returns that, in seconds. */
+static double
 end_attempt(int attempt, int outcome)
 {
-	es_observe(ES_APPEND_DURATION + outcome, ES_APPEND_DURATION_LOWEST,
-			   es_meter_seconds_since(attempts[attempt].start));
+	double		duration = es_meter_seconds_since(attempts[attempt].start);
+
+	es_observe(ES_APPEND_DURATION + outcome, ES_APPEND_DURATION_LOWEST, duration);
 	nattempts = attempt;
+	return duration;
 }
 
 /* It is about to be refused for the expected version. */
 void
-es_meter_append_refused(int attempt)
+es_meter_append_refused(int attempt, EsStore *store)
 {
+	double		duration;
+
 	if (attempt == NOT_MEASURED)
 		return;
-	end_attempt(attempt, ES_OUTCOME_CONFLICT);
+	duration = end_attempt(attempt, ES_OUTCOME_CONFLICT);
 	es_series_count(attempts[attempt].series, ES_APPEND_CALLS + ES_OUTCOME_CONFLICT, 1);
+	if (es_event_is_wanted(ES_EVENT_CONFLICT))
+		es_event_execute(ES_EVENT_CONFLICT, 0, 0, duration, "store", NameStr(store->schema));
 }
 
 /* It has happened before. */
@@ -115,10 +121,11 @@ es_meter_append_done(int attempt, EsStore *store, int events, int64 bytes, int n
 {
 	EsSeries   *series;
 	int64	   *cells;
+	double		duration;
 
 	if (attempt == NOT_MEASURED)
 		return;
-	end_attempt(attempt, ES_OUTCOME_OK);
+	duration = end_attempt(attempt, ES_OUTCOME_OK);
 	es_observe(ES_APPEND_BATCH, ES_APPEND_BATCH_LOWEST, events);
 	series = attempts[attempt].series;
 	cells = es_pending_cells(series);
@@ -128,6 +135,38 @@ es_meter_append_done(int attempt, EsStore *store, int events, int64 bytes, int n
 	cells[ES_STREAMS_CREATED] += new_streams;
 	if (store->slot->series != series->index || store->slot->series_generation != series->generation)
 		name_slot(store->slot, series);
+	if (es_event_is_wanted(ES_EVENT_APPEND))
+		es_event_execute(ES_EVENT_APPEND, events, bytes, duration, "store", NameStr(store->schema));
+}
+
+/* A read has returned its events. */
+void
+es_meter_read_done(const EsReadMeter *meter, int kind, int64 events)
+{
+	static const char *const kinds[] = {
+		[ES_READ_STREAM] = "stream",
+		[ES_READ_CATEGORY] = "category",
+		[ES_READ_ALL] = "all",
+		[ES_READ_POLL] = "poll",
+		[ES_READ_EVENT] = "event",
+		[ES_READ_TYPE] = "type",
+		[ES_READ_CORRELATION] = "correlation",
+	};
+	double		duration;
+
+	if (!meter->on)
+		return;
+	duration = Max(0, es_meter_seconds_since(meter->start) - meter->asleep);
+	es_count(ES_READ_CALLS + kind, 1);
+	es_count(ES_EVENTS_READ + kind, events);
+	es_observe(ES_READ_DURATION + kind, ES_READ_DURATION_LOWEST, duration);
+	if (meter->asleep > 0)
+	{
+		es_count(ES_POLL_WAITS, 1);
+		es_observe(ES_POLL_WAIT, ES_POLL_WAIT_LOWEST, meter->asleep);
+	}
+	if (es_event_is_wanted(ES_EVENT_READ))
+		es_event_execute(ES_EVENT_READ, events, 0, duration, "kind", kinds[kind]);
 }
 
 /* Count what failed in a (sub)transaction of this level or deeper. */

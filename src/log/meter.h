@@ -8,11 +8,12 @@
 #include "portability/instr_time.h"
 
 #include "observe/counters.h"
+#include "observe/execute.h"
 #include "store/store.h"
 
 extern int	es_meter_append_begin(bool measured);
 extern void es_meter_append_store(int attempt, EsStore *store);
-extern void es_meter_append_refused(int attempt);
+extern void es_meter_append_refused(int attempt, EsStore *store);
 extern void es_meter_append_repeated(int attempt);
 extern void es_meter_append_done(int attempt, EsStore *store, int events, int64 bytes, int new_streams);
 
@@ -45,20 +46,6 @@ es_meter_read_begin(EsReadMeter *meter)
 		INSTR_TIME_SET_CURRENT(meter->start);
 }
 
-static inline void
-es_meter_read_done(const EsReadMeter *meter, int kind, int64 events)
-{
-	if (!meter->on)
-		return;
-	es_count(ES_READ_CALLS + kind, 1);
-	es_count(ES_EVENTS_READ + kind, events);
-	es_observe(ES_READ_DURATION + kind, ES_READ_DURATION_LOWEST,
-			   Max(0, es_meter_seconds_since(meter->start) - meter->asleep));
-	if (meter->asleep > 0)
-	{
-		es_count(ES_POLL_WAITS, 1);
-		es_observe(ES_POLL_WAIT, ES_POLL_WAIT_LOWEST, meter->asleep);
-	}
-}
+extern void es_meter_read_done(const EsReadMeter *meter, int kind, int64 events);
 
 #endif							/* ES_METER_H */

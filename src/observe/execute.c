@@ -24,18 +24,86 @@
 #include "observe/handler.h"
 #include "observe/metric.h"
 
+static void
+feed_metrics(text *event, Jsonb *measurements, Jsonb *metadata)
+{
+	ListCell   *lc;
+
+	foreach(lc, es_metrics_of(VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)))
+		es_metric_record(lfirst(lc), measurements, metadata);
+}
+
 /* Feed the metrics of an event and run its handlers. */
 void
 es_telemetry_execute(text *event, Jsonb *measurements, Jsonb *metadata)
 {
-	ListCell   *lc;
-
 	if (!es_telemetry)
 		return;
-	foreach(lc, es_metrics_of(VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)))
-		es_metric_record(lfirst(lc), measurements, metadata);
+	feed_metrics(event, measurements, metadata);
 	es_handlers_run(event, measurements, metadata);
 }
+
+/* --- events of the extension itself --- */
+
+static const char *const own_events[ES_NEVENTS] = {
+	[ES_EVENT_APPEND] = "event_store.append",
+	[ES_EVENT_CONFLICT] = "event_store.append.conflict",
+	[ES_EVENT_READ] = "event_store.read",
+};
+
+/* Does a metric or a handler want the event?  Cheap, for it is asked at each append. */
+bool
+es_event_is_wanted(EsOwnEvent event)
+{
+	static bool wanted[ES_NEVENTS];
+	static uint64 metrics_seen = 0;
+	static uint64 handlers_seen = 0;
+	uint64		metrics = es_metrics_load();
+	uint64		handlers = es_handlers_load();
+
+	if (metrics != metrics_seen || handlers != handlers_seen)
+	{
+		for (int i = 0; i < ES_NEVENTS; i++)
+			wanted[i] = es_metrics_of(own_events[i], strlen(own_events[i])) != NIL ||
+				es_handlers_want(own_events[i]);
+		metrics_seen = metrics;
+		handlers_seen = handlers;
+	}
+	return wanted[event];
+}
+
+/*
+ * Execute an event, with one member of metadata.  That of a conflict feeds
+ * metrics only: its transaction is about to fail, and would take along what a
+ * handler does.
+ */
+void
+es_event_execute(EsOwnEvent event, int64 events, int64 bytes, double duration, const char *label, const char *value)
+{
+	StringInfoData json;
+	Datum		measurements;
+	Datum		metadata;
+	text	   *name = cstring_to_text(own_events[event]);
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"events\":" INT64_FORMAT ",\"duration\":%.9f", events, duration);
+	if (event != ES_EVENT_READ)
+		appendStringInfo(&json, ",\"bytes\":" INT64_FORMAT, bytes);
+	appendStringInfoChar(&json, '}');
+	measurements = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	resetStringInfo(&json);
+	appendStringInfo(&json, "{\"%s\":", label);
+	escape_json(&json, value);
+	appendStringInfoChar(&json, '}');
+	metadata = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+
+	if (event == ES_EVENT_CONFLICT)
+		feed_metrics(name, DatumGetJsonbP(measurements), DatumGetJsonbP(metadata));
+	else
+		es_telemetry_execute(name, DatumGetJsonbP(measurements), DatumGetJsonbP(metadata));
+}
+
+/* --- of users --- */
 
 static Jsonb *
 empty_object(void)

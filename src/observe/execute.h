@@ -7,6 +7,19 @@
 
 #include "utils/jsonb.h"
 
+/* Events that the extension executes itself. */
+typedef enum EsOwnEvent
+{
+	ES_EVENT_APPEND,
+	ES_EVENT_CONFLICT,
+	ES_EVENT_READ,
+	ES_NEVENTS
+} EsOwnEvent;
+
 extern void es_telemetry_execute(text *event, Jsonb *measurements, Jsonb *metadata);
+
+extern bool es_event_is_wanted(EsOwnEvent event);
+extern void es_event_execute(EsOwnEvent event, int64 events, int64 bytes, double duration,
+							 const char *label, const char *value);
 
 #endif							/* ES_EXECUTE_H */

@@ -200,9 +200,11 @@ strings_of(Datum array)
 	return result;
 }
 
-static void
-load(void)
+/* Load the attachments, if they are not; returns a number that changes with each time. */
+uint64
+es_handlers_load(void)
 {
+	static uint64 loads = 0;
 	static bool registered = false;
 	MemoryContext caller;
 	Relation	rel;
@@ -211,7 +213,8 @@ load(void)
 	uint64		before = invalidations;
 
 	if (loaded)
-		return;
+		return loads;
+	loads++;
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
@@ -224,7 +227,7 @@ load(void)
 	seen = 0;
 	attachments = es_extension_relation("telemetry_attachments");
 	if (!OidIsValid(attachments))
-		return;
+		return loads;
 
 	context = AllocSetContextCreate(CacheMemoryContext, "event_store handlers", ALLOCSET_SMALL_SIZES);
 	rel = table_open(attachments, AccessShareLock);
@@ -250,6 +253,7 @@ load(void)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	loaded = before == invalidations;
+	return loads;
 }
 
 /* --- running --- */
@@ -288,22 +292,24 @@ end_timeout(void)
 static void
 call(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 {
-	Oid			fn = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(handler->fn)));
+	Oid			fn;
 	Oid			user;
 	int			security;
 	int			nest;
 	FmgrInfo	flinfo;
 	LOCAL_FCINFO(fcinfo, 4);
 
+	/* the caller may have no rights on the function, nor on its schema */
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(handler->role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	fn = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(handler->fn)));
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(handler->role)) ||
 		!es_may_execute(fn, handler->role))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("handler", handler->id)),
 							"the role that attached telemetry handler \"%s\" may not execute its function", handler->id)));
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(handler->role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	fmgr_info(fn, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL, NULL);
 	fcinfo->args[0] = (NullableDatum) {PointerGetDatum(event), false};
@@ -340,7 +346,15 @@ tell_failure(const Handler *handler, text *event, const ErrorData *error)
 						 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data))));
 }
 
-/* Run one handler; an error of it goes no further, unless somebody cancels the statement. */
+/* Is the error the caller's, who has to do with it himself: a cancel, a deadlock, a serialization failure? */
+static bool
+is_of_caller(int sqlstate)
+{
+	return (sqlstate == ERRCODE_QUERY_CANCELED && !timed_out) ||
+		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK;
+}
+
+/* Run one handler; an error of it goes no further. */
 static void
 run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 {
@@ -369,13 +383,40 @@ run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *met
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !timed_out)
+		if (is_of_caller(error->sqlerrcode))
 			ReThrowError(error);
-		detach_failed(handler->number);
-		tell_failure(handler, event, error);
+		/* that the transaction is read-only is no fault of the handler's */
+		if (error->sqlerrcode != ERRCODE_READ_ONLY_SQL_TRANSACTION)
+		{
+			detach_failed(handler->number);
+			tell_failure(handler, event, error);
+		}
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
+}
+
+static bool
+is_for(const Handler *handler, const char *event, int length)
+{
+	ListCell   *lc;
+
+	foreach(lc, handler->events)
+		if (strlen(lfirst(lc)) == length && memcmp(lfirst(lc), event, length) == 0)
+			return true;
+	return false;
+}
+
+/* Is a handler attached to the event? */
+bool
+es_handlers_want(const char *event)
+{
+	ListCell   *lc;
+
+	foreach(lc, handlers)
+		if (is_for(lfirst(lc), event, strlen(event)))
+			return true;
+	return false;
 }
 
 /* The handlers of an event, copied: the cache may be loaded anew while they run. */
@@ -388,25 +429,16 @@ handlers_of(text *event)
 	foreach(lc, handlers)
 	{
 		Handler    *handler = lfirst(lc);
-		ListCell   *le;
+		Handler    *copy;
 
-		foreach(le, handler->events)
-		{
-			const char *name = lfirst(le);
-
-			if (!handler->detached && strlen(name) == VARSIZE_ANY_EXHDR(event) &&
-				memcmp(name, VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)) == 0)
-			{
-				Handler    *copy = palloc(sizeof(Handler));
-
-				*copy = *handler;
-				copy->id = pstrdup(handler->id);
-				copy->fn = pstrdup(handler->fn);
-				copy->config = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(handler->config));
-				result = lappend(result, copy);
-				break;
-			}
-		}
+		if (handler->detached || !is_for(handler, VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)))
+			continue;
+		copy = palloc(sizeof(Handler));
+		*copy = *handler;
+		copy->id = pstrdup(handler->id);
+		copy->fn = pstrdup(handler->fn);
+		copy->config = DatumGetJsonbPCopy(JsonbPGetDatum(handler->config));
+		result = lappend(result, copy);
 	}
 	return result;
 }
@@ -435,7 +467,7 @@ es_handlers_run(text *event, Jsonb *measurements, Jsonb *metadata)
 {
 	List	   *list;
 
-	load();
+	(void) es_handlers_load();
 	if (running || handlers == NIL)
 		return;
 	look_at_detached();

@@ -5,8 +5,8 @@
  * The definitions are rows of event_store.metric_definitions, cached here by
  * event until an invalidation of that table.  A definition takes effect when
  * its transaction has committed, for a series must not outlive a rollback; so
- * rows of the current transaction are passed over, and the cache is loaded
- * again after it.
+ * rows of the current transaction are passed over.  The commit sends the
+ * invalidation to this session too.
  *
  * A measurement that cannot be recorded is counted as dropped, with the
  * reason, and raises no error.
@@ -27,7 +27,6 @@
 
 #include "base/errors.h"
 #include "base/extension.h"
-#include "base/xact.h"
 #include "observe/metric.h"
 
 /* The metrics fed by an event. */
@@ -70,7 +69,6 @@ static List *metrics = NIL;		/* all of them, likewise */
 static MemoryContext context = NULL;
 static bool loaded = false;
 static uint64 invalidations = 0;
-static bool passed_over = false;	/* rows of the current transaction */
 static Oid	definitions = InvalidOid;
 
 bool
@@ -114,13 +112,6 @@ relcache_callback(Datum arg, Oid relid)
 		return;
 	invalidations++;
 	loaded = false;
-}
-
-static void
-transaction_ended(bool committed)
-{
-	if (passed_over)
-		loaded = passed_over = false;
 }
 
 static char *
@@ -211,21 +202,22 @@ add_metric(EsMetric *metric)
 	metrics = lappend(metrics, metric);
 }
 
-/* Load the definitions, if they are not. */
-static void
-load(void)
+/* Load the definitions, if they are not; returns a number that changes with each time. */
+uint64
+es_metrics_load(void)
 {
+	static uint64 loads = 0;
 	HASHCTL		ctl = {.keysize = ES_METRIC_NAME_MAX + 1, .entrysize = sizeof(EventEntry)};
 	MemoryContext caller;
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		own = false;
 	uint64		before = invalidations;
 	static bool registered = false;
 
 	if (loaded)
-		return;
+		return loads;
+	loads++;
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
@@ -238,7 +230,7 @@ load(void)
 	metrics = NIL;
 	definitions = es_extension_relation("metric_definitions");
 	if (!OidIsValid(definitions))
-		return;
+		return loads;
 
 	context = AllocSetContextCreate(CacheMemoryContext, "event_store metrics", ALLOCSET_SMALL_SIZES);
 	ctl.hcxt = context;
@@ -251,10 +243,7 @@ load(void)
 		bool		nulls[DEFINITION_NCOLUMNS];
 
 		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
-		{
-			own = true;
 			continue;
-		}
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		caller = MemoryContextSwitchTo(context);
 		add_metric(make_metric(values, nulls));
@@ -262,8 +251,8 @@ load(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	passed_over = own;
 	loaded = before == invalidations;
+	return loads;
 }
 
 /* The metrics that an event feeds; good until definitions change. */
@@ -273,7 +262,7 @@ es_metrics_of(const char *event, int length)
 	char		key[ES_METRIC_NAME_MAX + 1];
 	EventEntry *entry;
 
-	load();
+	(void) es_metrics_load();
 	if (events == NULL || length > ES_METRIC_NAME_MAX)
 		return NIL;
 	memcpy(key, event, length);
@@ -395,7 +384,7 @@ find_bucket(const EsSharedFamily *definition, double number)
 	return low;
 }
 
-/* The series to record in; NULL, having counted why, if there is no room for the metric. */
+/* The series to record in; NULL if there is no room for the metric, which is counted, or it is just being dropped. */
 static EsSeries *
 find_series(EsMetric *metric, const char *const *tags)
 {
@@ -410,9 +399,9 @@ find_series(EsMetric *metric, const char *const *tags)
 		}
 	}
 	if (metric->definition.ntags > 0)
-		return es_series_find(metric->family, metric->definition.ntags, tags);
+		return es_series_find(metric->family, metric->definition.number, metric->definition.ntags, tags);
 	if (metric->series == NULL || !es_series_is_live(metric->series))
-		metric->series = es_series_find(metric->family, 0, NULL);
+		metric->series = es_series_find(metric->family, metric->definition.number, 0, NULL);
 	return metric->series;
 }
 
@@ -452,7 +441,7 @@ find_metric(const char *name)
 {
 	ListCell   *lc;
 
-	load();
+	(void) es_metrics_load();
 	foreach(lc, metrics)
 	{
 		EsMetric   *metric = lfirst(lc);
@@ -485,7 +474,7 @@ es_metrics_reset(const char *name)
 	ListCell   *lc;
 	bool		found = false;
 
-	load();
+	(void) es_metrics_load();
 	foreach(lc, metrics)
 	{
 		EsMetric   *metric = lfirst(lc);
@@ -499,12 +488,4 @@ es_metrics_reset(const char *name)
 			es_series_reset(metric->family, MyDatabaseId, 0, 0);
 	}
 	return found;
-}
-
-void
-EsMetricInit(void)
-{
-	static const EsXactHook hook = {.end = transaction_ended};
-
-	es_xact_register(&hook);
 }

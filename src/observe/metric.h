@@ -53,12 +53,11 @@ extern bool es_unit_find(const char *unit, const char **base, double *factor);
 extern EsMetricKind es_metric_kind(const char *name);
 extern Relation es_metric_open_definitions(LOCKMODE lockmode);
 
+extern uint64 es_metrics_load(void);
 extern List *es_metrics_of(const char *event, int length);
 extern void es_metric_record(EsMetric *metric, Jsonb *measurements, Jsonb *metadata);
 extern bool es_metrics_reset(const char *name);
 extern bool es_metric_is_defined(const char *name);
 pg_noreturn extern void es_metric_missing(const char *name);
-
-extern void EsMetricInit(void);
 
 #endif							/* ES_METRIC_H */

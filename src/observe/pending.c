@@ -27,13 +27,12 @@ typedef struct EsPending
 	struct EsPending *below;	/* of the same series, of a level further out */
 	EsSeries   *series;			/* NULL: a family to drop */
 	int			level;			/* of nesting, 1 is the transaction itself */
-	int			family;
 	int			index;
 	uint64		generation;
 	int64		number;			/* of the family to drop */
 	bool		drop;			/* the series */
 	EsValue		value;
-	int			ncells;
+	int			ncells;			/* as many as the series had then */
 	int64		cells[FLEXIBLE_ARRAY_MEMBER];
 } EsPending;
 
@@ -52,7 +51,6 @@ push(EsSeries *series, int ncells)
 	if (series != NULL)
 	{
 		p->series = series;
-		p->family = series->key.family;
 		p->index = series->index;
 		p->generation = series->generation;
 		p->below = series->pending;
@@ -61,15 +59,22 @@ push(EsSeries *series, int ncells)
 	return p;
 }
 
+/* Is the record of this level, and of what the series is now? */
+static inline bool
+is_for(const EsPending *p, int level, int index, uint64 generation)
+{
+	return p != NULL && p->level == level && p->index == index && p->generation == generation;
+}
+
 /* The record of the series in the current subtransaction. */
 static inline EsPending *
 current(EsSeries *series)
 {
 	EsPending  *p = series->pending;
 
-	if (p != NULL && p->level == GetCurrentTransactionNestLevel() && p->generation == series->generation)
+	if (is_for(p, GetCurrentTransactionNestLevel(), series->index, series->generation))
 		return p;
-	return push(series, es_family_cells(series->key.family));
+	return push(series, series->ncells);
 }
 
 /* Add a value, and one to a cell (negative: to none), if the transaction commits. */
@@ -78,7 +83,7 @@ es_pending_add(EsSeries *series, const EsValue *value, int cell)
 {
 	EsPending  *p = current(series);
 
-	es_value_add(es_family_kind(p->family), &p->value, value);
+	es_value_add(series->kind, &p->value, value);
 	if (cell >= 0)
 		p->cells[cell]++;
 }
@@ -112,7 +117,7 @@ publish(const EsPending *p)
 	else if (p->drop)
 		es_series_kill(p->index, p->generation);
 	else
-		es_series_fold(p->family, p->index, p->generation, &p->value, p->cells, p->ncells);
+		es_series_fold(p->series, p->index, p->generation, &p->value, p->cells, p->ncells);
 }
 
 /* Forget a record, the innermost of its series. */
@@ -122,13 +127,13 @@ drop(const EsPending *p)
 	if (p->series == NULL)
 		return;
 	p->series->pending = p->below;
-	if (p->family == ES_STORE_FAMILY && p->cells[ES_APPEND_CALLS + ES_OUTCOME_OK] > 0)
+	if (p->series->key.family == ES_STORE_FAMILY && p->cells[ES_APPEND_CALLS + ES_OUTCOME_OK] > 0)
 	{
 		const EsValue nothing = {0};
 		int64		cells[ES_NSTORE_CELLS] = {0};
 
 		cells[ES_APPEND_CALLS + ES_OUTCOME_ROLLBACK] = p->cells[ES_APPEND_CALLS + ES_OUTCOME_OK];
-		es_series_fold(p->family, p->index, p->generation, &nothing, cells, ES_NSTORE_CELLS);
+		es_series_fold(p->series, p->index, p->generation, &nothing, cells, ES_NSTORE_CELLS);
 	}
 }
 
@@ -139,9 +144,9 @@ hand_up(EsPending *p)
 	EsPending  *below = p->below;
 
 	p->level--;
-	if (below == NULL || below->level != p->level || below->generation != p->generation)
+	if (!is_for(below, p->level, p->index, p->generation))
 		return true;
-	es_value_add(es_family_kind(p->family), &below->value, &p->value);
+	es_value_add(p->series->kind, &below->value, &p->value);
 	for (int c = 0; c < p->ncells; c++)
 		below->cells[c] += p->cells[c];
 	below->drop = below->drop || p->drop;

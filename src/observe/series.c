@@ -33,38 +33,58 @@ value_length(const char *value)
 	return length <= ES_LABEL_VALUE_MAX ? length : pg_mbcliplen(value, length, ES_LABEL_VALUE_MAX);
 }
 
-/* Look a series up, or make it, in shared memory; false if there is no room. */
+/* Is the family still that of the definition?  The caller holds the LWLock. */
 static bool
-find_shared(EsSeries *target, const char *labels, int length)
+family_is(int family, int64 number)
 {
-	KeyEntry   *entry;
-	int			index = ES_NO_INDEX;
-	bool		full;
+	return es_families[family].number == number && !es_families[family].dead;
+}
 
-	LWLockAcquire(es_lwlock(ES_LWLOCK_SERIES), LW_SHARED);
-	entry = hash_search(es_series_keys, &target->key, HASH_FIND, NULL);
-	if (entry != NULL && es_series[entry->index].state == SERIES_LIVE)
-		index = entry->index;
-	full = index == ES_NO_INDEX && !es_series_has_room(target->key.family, length) && pg_atomic_read_u32(&es_series_shared->died) == 0;
-	if (index != ES_NO_INDEX)
-		target->generation = es_series[index].generation;
-	LWLockRelease(es_lwlock(ES_LWLOCK_SERIES));
+/* The series of a key, or ES_NO_INDEX.  The caller holds the LWLock. */
+static int
+find_index(const EsSeries *name)
+{
+	KeyEntry   *entry = hash_search(es_series_keys, &name->key, HASH_FIND, NULL);
 
-	if (index == ES_NO_INDEX && !full)
+	return entry != NULL && es_series[entry->index].state == SERIES_LIVE ? entry->index : ES_NO_INDEX;
+}
+
+/*
+ * Look a series up, or make it, in shared memory; if there is no room, target
+ * becomes the overflow series, whose key has a hash of zeros.  False if the
+ * family is dropped.
+ */
+static bool
+find_shared(EsSeries *target, int64 number, const char *labels, int length)
+{
+	int			family = target->key.family;
+	LWLock	   *lock = es_lwlock(ES_LWLOCK_SERIES);
+	bool		alive;
+
+	LWLockAcquire(lock, LW_SHARED);
+	alive = family_is(family, number);
+	target->index = find_index(target);
+	if (target->index == ES_NO_INDEX &&
+		(es_series_has_room(family, length) || pg_atomic_read_u32(&es_series_shared->died) != 0))
 	{
-		LWLockAcquire(es_lwlock(ES_LWLOCK_SERIES), LW_EXCLUSIVE);
+		LWLockRelease(lock);
+		LWLockAcquire(lock, LW_EXCLUSIVE);
 		es_series_free_dead();
-		entry = hash_search(es_series_keys, &target->key, HASH_FIND, NULL);
-		if (entry != NULL)
-			index = entry->index;
-		else if (es_series_has_room(target->key.family, length))
-			index = es_series_take(target, labels, length);
-		if (index != ES_NO_INDEX)
-			target->generation = es_series[index].generation;
-		LWLockRelease(es_lwlock(ES_LWLOCK_SERIES));
+		alive = family_is(family, number);
+		target->index = find_index(target);
+		if (alive && target->index == ES_NO_INDEX && es_series_has_room(family, length))
+			target->index = es_series_take(target, labels, length);
 	}
-	target->index = index;
-	return index != ES_NO_INDEX;
+	if (target->index == ES_NO_INDEX)
+	{
+		target->index = es_max_series + family;
+		memset(target->key.hash, 0, sizeof(target->key.hash));
+	}
+	target->generation = es_series[target->index].generation;
+	target->kind = es_families[family].kind;
+	target->ncells = es_families[family].ncells;
+	LWLockRelease(lock);
+	return alive;
 }
 
 static EsSeries *
@@ -73,20 +93,23 @@ remember(const EsSeries *found)
 	bool		exists;
 	EsSeries   *entry = hash_search(known, &found->key, HASH_ENTER, &exists);
 
-	entry->index = found->index;
-	entry->generation = found->generation;
 	if (!exists)
 		entry->pending = NULL;
+	entry->index = found->index;
+	entry->generation = found->generation;
+	entry->kind = found->kind;
+	entry->ncells = found->ncells;
 	return entry;
 }
 
 /*
- * The series of a family with these label values, made if need be; the
- * family's overflow series if there is no room for it.  Good for as long as
- * es_series_is_live says so.
+ * The series of a family, which is that of the definition with this number,
+ * with these label values, made if need be; the family's overflow series if
+ * there is no room for it.  Good for as long as es_series_is_live says so.
+ * NULL if the family is dropped.
  */
 EsSeries *
-es_series_find(int family, int nvalues, const char *const *values)
+es_series_find(int family, int64 number, int nvalues, const char *const *values)
 {
 	char		labels[ES_LABELS_MAX];
 	int			length = 0;
@@ -101,8 +124,8 @@ es_series_find(int family, int nvalues, const char *const *values)
 		labels[length + n] = '\0';
 		length += n + 1;
 	}
-	/* the overflow series has the key of two zeros */
 	wanted.key.hash[0] = hash_bytes_extended((unsigned char *) labels, length, 0);
+	/* never zero, as the overflow series has it */
 	wanted.key.hash[1] = hash_bytes_extended((unsigned char *) labels, length, UINT64CONST(0x45532d6576656e74)) | 1;
 
 	if (known == NULL)
@@ -114,13 +137,10 @@ es_series_find(int family, int nvalues, const char *const *values)
 	entry = hash_search(known, &wanted.key, HASH_FIND, NULL);
 	if (entry != NULL && es_series_is_live(entry))
 		return entry;
-	if (!find_shared(&wanted, labels, length))
-	{
+	if (!find_shared(&wanted, number, labels, length))
+		return NULL;
+	if (es_series_is_overflow(&wanted))
 		es_count(ES_TELEMETRY_DROPPED + ES_DROP_MAX_SERIES, 1);
-		memset(wanted.key.hash, 0, sizeof(wanted.key.hash));
-		wanted.index = es_max_series + family;
-		wanted.generation = es_series[wanted.index].generation;
-	}
 	return remember(&wanted);
 }
 
@@ -138,18 +158,6 @@ bool
 es_series_is_overflow(const EsSeries *s)
 {
 	return s->index >= es_max_series;
-}
-
-int
-es_family_cells(int family)
-{
-	return es_families[family].ncells;
-}
-
-EsMetricKind
-es_family_kind(int family)
-{
-	return es_families[family].kind;
 }
 
 /* --- adding: spinlocks only, cannot fail --- */
@@ -175,7 +183,7 @@ es_series_add(const EsSeries *s, const EsValue *value, int cell)
 	SpinLockAcquire(&target->mutex);
 	if (target->generation == s->generation)
 	{
-		es_value_add(es_families[s->key.family].kind, &target->value, value);
+		es_value_add(s->kind, &target->value, value);
 		if (cell >= 0)
 			(*es_series_cell(target, cell))++;
 	}
@@ -206,9 +214,9 @@ es_series_set_owner(const EsSeries *s, int owner)
 	SpinLockRelease(&target->mutex);
 }
 
-/* Add what a transaction has gathered. */
+/* Add what a transaction has gathered for what was the series then, as to index and generation. */
 void
-es_series_fold(int family, int index, uint64 generation, const EsValue *value, const int64 *cells, int ncells)
+es_series_fold(const EsSeries *s, int index, uint64 generation, const EsValue *value, const int64 *cells, int ncells)
 {
 	SharedSeries *target = &es_series[index];
 
@@ -217,7 +225,7 @@ es_series_fold(int family, int index, uint64 generation, const EsValue *value, c
 	{
 		int			chunk = target->cells;
 
-		es_value_add(es_families[family].kind, &target->value, value);
+		es_value_add(s->kind, &target->value, value);
 		for (int c = 0; c < ncells; c++)
 		{
 			if (c > 0 && c % ES_CHUNK_CELLS == 0)

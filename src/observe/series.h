@@ -67,6 +67,8 @@ typedef struct EsSeries
 	}			key;
 	int			index;
 	uint64		generation;
+	EsMetricKind kind;			/* of the family as it was when found */
+	int			ncells;
 	struct EsPending *pending;	/* of the innermost subtransaction that has one */
 } EsSeries;
 
@@ -91,7 +93,7 @@ extern int	es_series_in_use(void);
 extern void es_series_reset(int family, Oid dbid, int first_cell, int ncells);
 extern void es_series_forget_database(Oid dbid);
 
-extern EsSeries *es_series_find(int family, int nvalues, const char *const *values);
+extern EsSeries *es_series_find(int family, int64 number, int nvalues, const char *const *values);
 extern bool es_series_is_live(const EsSeries *series);
 extern bool es_series_is_overflow(const EsSeries *series);
 extern void es_series_add(const EsSeries *series, const EsValue *value, int cell);
@@ -105,11 +107,10 @@ extern void es_pending_drop_family(int64 number);
 extern void es_pending_drop_series(EsSeries *series);
 
 /* for observe/pending, which may run at commit */
-extern void es_series_fold(int family, int index, uint64 generation, const EsValue *value, const int64 *cells, int ncells);
+extern void es_series_fold(const EsSeries *series, int index, uint64 generation,
+						   const EsValue *value, const int64 *cells, int ncells);
 extern void es_series_kill(int index, uint64 generation);
 extern void es_family_kill(Oid dbid, int64 number);
-extern int	es_family_cells(int family);
-extern EsMetricKind es_family_kind(int family);
 extern void es_value_add(EsMetricKind kind, EsValue *to, const EsValue *from);
 
 extern bool es_series_save(FILE *file);

@@ -165,23 +165,31 @@ free_series(int index)
 	es_series_shared->used--;
 }
 
+/* Free a family with all its series. */
+static void
+free_family(int f)
+{
+	for (int i = 0; i < es_series_shared->touched; i++)
+		if (es_series[i].state != SERIES_FREE && es_series[i].family == f)
+			free_series(i);
+	free_series(es_max_series + f);
+	es_families[f].dbid = InvalidOid;
+	es_families[f].number = 0;
+	es_families[f].dead = false;
+}
+
 /* Free what was dropped. */
 void
 es_series_free_dead(void)
 {
 	if (pg_atomic_exchange_u32(&es_series_shared->died, 0) == 0)
 		return;
-	for (int i = 0; i < es_series_shared->touched; i++)
-		if (es_series[i].state == SERIES_DEAD ||
-			(es_series[i].state == SERIES_LIVE && es_families[es_series[i].family].dead))
-			free_series(i);
 	for (int f = 1; f < es_family_count(); f++)
 		if (es_families[f].dead)
-		{
-			free_series(es_max_series + f);
-			es_families[f].dbid = InvalidOid;
-			es_families[f].dead = false;
-		}
+			free_family(f);
+	for (int i = 0; i < es_series_shared->touched; i++)
+		if (es_series[i].state == SERIES_DEAD)
+			free_series(i);
 }
 
 /* Is there room for a series of the family with labels of that length? */

@@ -41,7 +41,7 @@ es_store_series(EsStore *store)
 	{
 		const char *labels[] = {database_name(), store != NULL ? NameStr(store->schema) : ""};
 
-		*series = es_series_find(ES_STORE_FAMILY, lengthof(labels), labels);
+		*series = es_series_find(ES_STORE_FAMILY, 0, lengthof(labels), labels);
 	}
 	return *series;
 }
