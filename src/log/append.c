@@ -55,7 +55,7 @@ typedef struct Batch
 {
 	EsStore    *store;
 	Relation	log;
-	Relation   *indexes;		/* as in store->indexes, of a plain table */
+	Relation   *indexes;		/* as in store->indexes, of a plain table; NULL: not needed */
 	Relation	by_version;		/* one of them */
 	EsEvent    *events;
 	int			count;
@@ -146,15 +146,26 @@ insert_into_index(Batch *batch, int i, Relation index, const EsLogIndex *which, 
 	PG_END_TRY();
 }
 
-/* Open the indexes of a plain event_log, which the search and the inserts share. */
+/*
+ * Open the indexes of a plain event_log, which the search and the inserts
+ * share; the one over the caller's ids only if there are any.
+ */
 static void
 open_indexes(Batch *batch)
 {
 	EsStore    *store = batch->store;
+	bool		ids = false;
 
+	for (int i = 0; i < batch->count && !ids; i++)
+		ids = batch->events[i].event_id != NULL;
 	batch->indexes = palloc(Max(store->nindexes, 1) * sizeof(Relation));
 	for (int x = 0; x < store->nindexes; x++)
 	{
+		if (store->indexes[x].given_ids_only && !ids)
+		{
+			batch->indexes[x] = NULL;
+			continue;
+		}
 		batch->indexes[x] = index_open(store->indexes[x].oid, RowExclusiveLock);
 		if (store->indexes[x].oid == store->log_by_version)
 			batch->by_version = batch->indexes[x];
@@ -166,7 +177,8 @@ static void
 close_relations(Batch *batch)
 {
 	for (int x = 0; x < batch->store->nindexes; x++)
-		index_close(batch->indexes[x], NoLock);
+		if (batch->indexes[x] != NULL)
+			index_close(batch->indexes[x], NoLock);
 	table_close(batch->log, NoLock);
 }
 
@@ -204,7 +216,7 @@ insert_direct(Batch *batch)
 		else
 			table_multi_insert(batch->log, slots, n, command, 0, NULL);
 		for (int x = 0; x < store->nindexes; x++)
-			for (int i = 0; i < n; i++)
+			for (int i = 0; i < n && batch->indexes[x] != NULL; i++)
 				insert_into_index(batch, start + i, batch->indexes[x], &store->indexes[x], slots[i]);
 		for (int i = 0; i < n; i++)
 			ExecClearTuple(slots[i]);
