@@ -16,7 +16,7 @@ typedef struct EsBatch
 {
 	EsStore    *store;
 	Relation	log;
-	Relation   *indexes;		/* as in store->indexes, of a plain table */
+	Relation   *indexes;		/* as in store->indexes, of a plain table; NULL: not needed */
 	Relation	by_version;		/* one of them */
 	EsAppend   *parts;
 	int			nparts;

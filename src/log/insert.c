@@ -180,15 +180,26 @@ insert_ids(EsBatch *batch, GivenId *ids, int nids)
 		}
 }
 
-/* Open the indexes of a plain event_log, which the search and the inserts share. */
+/*
+ * Open the indexes of a plain event_log, which the search and the inserts
+ * share; the one over the caller's ids only if there are any.
+ */
 void
 es_batch_open_indexes(EsBatch *batch)
 {
 	EsStore    *store = batch->store;
+	bool		ids = false;
 
+	for (int i = 0; i < batch->count && !ids; i++)
+		ids = batch->events[i].event_id != NULL;
 	batch->indexes = palloc(Max(store->nindexes, 1) * sizeof(Relation));
 	for (int x = 0; x < store->nindexes; x++)
 	{
+		if (store->indexes[x].given_ids_only && !ids)
+		{
+			batch->indexes[x] = NULL;
+			continue;
+		}
 		batch->indexes[x] = index_open(store->indexes[x].oid, RowExclusiveLock);
 		if (store->indexes[x].oid == store->log_by_version)
 			batch->by_version = batch->indexes[x];
@@ -200,7 +211,8 @@ void
 es_batch_close(EsBatch *batch)
 {
 	for (int x = 0; x < batch->store->nindexes; x++)
-		index_close(batch->indexes[x], NoLock);
+		if (batch->indexes[x] != NULL)
+			index_close(batch->indexes[x], NoLock);
 	table_close(batch->log, NoLock);
 }
 

@@ -13,24 +13,24 @@ settings=(-c shared_buffers=256MB -c wal_buffers=64MB -c max_wal_size=4GB -c che
 
 # instructions SYSTEM WORK CALLS: those of a session that makes so many calls, from its start to its end
 instructions() {
-	local n=1 events=[] i pid last
+	local n=1 events=[] i skip
 	case $2 in append_[0-9]*) n=${2#append_} events=$(events "$n") ;; esac
 	make_event_tables
-	last=$(last_session)
+	skip=$(sessions | wc -l)
 	script "$1" "$2" | PGOPTIONS="-c search_path=bench -c synchronous_commit=off" es_as_postgres pgbench -n -M prepared -c 1 -t "$3" \
 		-D first=$first -D k=$warm -D i=0 -D n="$n" -D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" \
 		-f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
-	# the count is written while its process ends
+	# pgbench connects twice, first to look around; a count is written while its process ends
 	for ((i = 0; i < 300; i++)); do
-		pid=$(last_session)
-		[[ $pid == "$last" ]] || ! grep -s '^totals: ' "$counts/$pid" >/dev/null || break
+		mapfile -t pids < <(sessions | tail -n +$((skip + 1)))
+		((${#pids[@]} < 2)) || (($(cat "${pids[@]/#/$counts/}" 2>/dev/null | grep -c '^totals: ') < 2)) || break
 		sleep 0.2
 	done
-	sed -n 's/^totals: //p' "$counts/$pid"
+	cat "${pids[@]/#/$counts/}" | sed -n 's/^totals: //p' | sort -n | tail -n 1
 }
 
-# last_session: the process of the pgbench that disconnected last
-last_session() { sed -n 's/^\([0-9]*\) pgbench .* disconnection: .*/\1/p' "$work/server.log" | tail -n 1; }
+# sessions: the processes of pgbench that have disconnected
+sessions() { sed -n 's/^\([0-9]*\) pgbench .* disconnection: .*/\1/p' "$work/server.log"; }
 
 es_setup
 es_build
