@@ -13,7 +13,7 @@
 ROOT_DIR=$ES_ROOT/build/matrix/root
 ROOT_MAJORS=(15 17 18)
 declare -A ROOT_RELEASE=([15]=bookworm [17]=trixie [18]=forky)     # the Debian release that brings each major
-ROOT_PACKAGES=(gcc libc6-dev make patch perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl
+ROOT_PACKAGES=(build-essential patch perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl
 	dpkg-dev debhelper fakeroot postgresql-server-dev-all)
 for major in "${ROOT_MAJORS[@]}"; do
 	ROOT_PACKAGES+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap")
