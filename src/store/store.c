@@ -436,13 +436,10 @@ load_stream_indexes(EsStore *store, Relation streams)
 static bool
 has_foreign_trigger(Relation rel)
 {
-	Oid			guard;
 	TriggerDesc *triggers = rel->trigdesc;
+	Oid			guard = triggers != NULL ? es_guard_function() : InvalidOid;
 
-	if (triggers == NULL)
-		return false;
-	guard = es_guard_function();
-	for (int i = 0; i < triggers->numtriggers; i++)
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if (triggers->triggers[i].tgfoid != guard &&
 			triggers->triggers[i].tgenabled != TRIGGER_DISABLED)
 			return true;
