@@ -1,7 +1,7 @@
 # event_store, built with PGXS:
 #	make, make install, make installcheck    with the server that PG_CONFIG names
 # and without touching anything outside this directory (see test/lib.sh; PG_CONFIG or PG_MAJOR choose the server):
-#	make demo, make test, make bench, make soak, make matrix
+#	make demo, make test, make bench, make soak, make matrix, make package
 
 EXTENSION = event_store
 MODULE_big = event_store
@@ -56,7 +56,7 @@ export SHARED ?= ../shared
 test:
 	@bash $(here)test/run.sh
 
-demo bench soak matrix:
+demo bench soak matrix package:
 	@bash $(here)test/$@/run.sh
 
 # for the scripts
@@ -66,4 +66,4 @@ list-regress:
 list-isolation:
 	@echo $(ISOLATION)
 
-.PHONY: test demo bench soak matrix list-regress list-isolation
+.PHONY: test demo bench soak matrix package list-regress list-isolation

@@ -345,7 +345,7 @@ es_scan_last_position(EsStore *store)
 
 	if (store->plain)
 	{
-		begin_index(&scan, log, store->log_by_position, SnapshotAny, NULL, 0, true);
+		begin_index(&scan, log, es_store_with_indexes(store)->log_by_position, SnapshotAny, NULL, 0, true);
 		if (es_scan_next(&scan, &values, &nulls))
 			position = DatumGetInt64(values[LOG_POSITION]);
 		es_scan_end(&scan);

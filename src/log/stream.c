@@ -274,7 +274,7 @@ void
 es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream)
 {
 	Relation	streams = table_open(store->streams, AccessShareLock);
-	Relation	index = index_open(store->streams_by_name, AccessShareLock);
+	Relation	index = index_open(es_store_with_indexes(store)->streams_by_name, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(streams, NULL);
 	IndexScanDesc scan = es_index_beginscan(streams, index, snapshot, 1);
 	ScanKeyData key;
@@ -508,7 +508,7 @@ es_stream_name(EsStore *store, int64 id, Snapshot snapshot)
 		return entry->name;
 
 	streams = table_open(store->streams, AccessShareLock);
-	index = index_open(store->streams_by_id, AccessShareLock);
+	index = index_open(es_store_with_indexes(store)->streams_by_id, AccessShareLock);
 	slot = table_slot_create(streams, NULL);
 	scan = es_index_beginscan(streams, index, snapshot, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));

@@ -39,6 +39,7 @@
 #include "base/errors.h"
 #include "log/horizon.h"
 #include "log/mark.h"
+#include "log/wake.h"
 #include "store/event_id.h"
 #include "store/guard.h"
 #include "store/manage.h"
@@ -349,6 +350,9 @@ verify_mark(Verification *v)
 		violation(v, MARK_SAFE, "the mark is " INT64_FORMAT ", the horizon " INT64_FORMAT, mark, horizon);
 
 	checked(v, MARK_FOLLOWS);
+	/* a database that was restored or not used for long may have no worker yet */
+	if (mark < v->last)
+		es_wake_slot(es_store_slot(v->store), MyDatabaseId);
 	while (mark < v->last)
 	{
 		Snapshot	now;

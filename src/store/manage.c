@@ -297,6 +297,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 	int64		number;
 
 	es_require_writable();
+	es_extension_check_version();
 
 	nspid = get_namespace_oid(schema, true);
 	if (OidIsValid(nspid) && es_store_of_schema(nspid) != NULL)
@@ -329,6 +330,7 @@ event_store_attach_store(PG_FUNCTION_ARGS)
 	int64		number = OidIsValid(nspid) ? number_of_schema(nspid) : 0;
 
 	es_require_writable();
+	es_extension_check_version();
 	if (!OidIsValid(log) || number == 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_ES_STORE_NOT_FOUND, ES_MEMBERS(ES_TEXT("schema", schema)),

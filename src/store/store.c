@@ -291,13 +291,10 @@ columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
 static bool
 has_foreign_trigger(Relation rel, int events)
 {
-	Oid			guard;
 	TriggerDesc *triggers = rel->trigdesc;
+	Oid			guard = triggers != NULL ? es_guard_function() : InvalidOid;
 
-	if (triggers == NULL)
-		return false;
-	guard = es_guard_function();
-	for (int i = 0; i < triggers->numtriggers; i++)
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 

@@ -152,6 +152,22 @@ extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode ri
 extern void es_store_require_owner(const EsStore *store);
 extern bool es_store_use_sql(EsStore *store, Relation log);
 
+/*
+ * The store with its indexes as they stand, for a caller that has just locked
+ * the table they are on: REINDEX CONCURRENTLY may have replaced one before.
+ * From here on it waits with dropping the old one until the lock is released.
+ */
+static inline EsStore *
+es_store_with_indexes(EsStore *store)
+{
+	EsStore    *now;
+
+	if (likely(store->valid))
+		return store;
+	now = es_store_of_schema(store->nspid);
+	return now != NULL && now->log == store->log && now->streams == store->streams ? now : store;
+}
+
 extern void EsStoreInit(void);
 
 #endif							/* ES_STORE_H */

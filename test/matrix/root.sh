@@ -4,7 +4,7 @@
 #	root_check                     says and exits if this user or machine cannot have one
 #	root_make                      build/matrix/root, made anew unless it is there and holds what it should
 #	root_copy DIRECTORY            the checkout, as it stands, into a directory of the root; what was built there is kept
-#	root_run DIRECTORY COMMAND...  run a command as root there; everything it started ends with it
+#	root_run DIRECTORY COMMAND...  run a command as root there, without a network; everything it started ends with it
 #
 # The packages come from the Debian archive that this machine's own apt is set up with, by its settings (proxies among them). The
 # root is of the youngest release, for a younger C library serves older programs and not the reverse. Nothing is mounted or runs
@@ -13,7 +13,7 @@
 ROOT_DIR=$ES_ROOT/build/matrix/root
 ROOT_MAJORS=(15 17 18)
 declare -A ROOT_RELEASE=([15]=bookworm [17]=trixie [18]=forky)     # the Debian release that brings each major
-ROOT_PACKAGES=(gcc libc6-dev make patch perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl
+ROOT_PACKAGES=(build-essential iproute2 patch perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl
 	dpkg-dev debhelper fakeroot postgresql-server-dev-all)
 for major in "${ROOT_MAJORS[@]}"; do
 	ROOT_PACKAGES+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap")
@@ -42,20 +42,25 @@ root_sources() {
 
 # root_enter COMMAND...: run it in the root, in namespaces of its own that end it and all its children
 root_enter() {
+	root_unshare '' "$@"
+}
+
+# root_unshare OPTION COMMAND...: the same with one more option of unshare
+root_unshare() {
 	local -x LANG=C.UTF-8 LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive HOME=/root
 	local -x PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	unset TMPDIR
-	unshare --mount --pid --ipc --fork --kill-child -- bash -ec '
+	unshare --mount --pid --ipc --fork --kill-child $1 -- bash -ec '
 		mount -t proc proc "$0/proc"
 		mount -t tmpfs -o mode=1777 tmpfs "$0/dev/shm"
-		exec chroot "$0" "$@"' "$ROOT_DIR" "$@" </dev/null
+		exec chroot "$0" "$@"' "$ROOT_DIR" "${@:2}" </dev/null
 }
 
 # root_check: say what keeps this user or machine from having a root
 root_check() {
 	((EUID == 0)) || es_die "a Debian root can be made and entered by root alone: run this as root"
 	command -v apt-get >/dev/null || es_die "there is no apt-get here, whose archive the root is to come from"
-	unshare --mount --pid --ipc --fork true 2>/dev/null ||
+	unshare --mount --pid --ipc --net --fork true 2>/dev/null ||
 		es_die "this machine does not let root make namespaces (unshare): run this where it does"
 }
 
@@ -106,5 +111,6 @@ root_copy() {
 }
 
 root_run() {
-	root_enter bash -c 'cd "$0" && exec "$@"' "$@"
+	# servers that listen on a port do so on a loopback of their own
+	root_unshare --net bash -c 'ip link set lo up && cd "$0" && exec "$@"' "$@"
 }

@@ -63,6 +63,10 @@ is( $subscriber->safe_psql('postgres',
 		q{SELECT count(*), min(position), max(position) FROM event_store.poll(0)}),
 	'121|1|121',
 	'every event is there');
+my $token = $publisher->safe_psql('postgres', 'SELECT event_store.token(121)');
+is($subscriber->safe_psql('postgres', 'SELECT event_store.token(121)'), $token, 'the copy makes the same tokens');
+is($subscriber->safe_psql('postgres', "SELECT event_store.token_position('$token')"), 121, 'and takes them');
+is($subscriber->safe_psql('postgres', 'SELECT sum(violations) FROM event_store.verify_store()'), 0, 'every invariant holds on it');
 is( $subscriber->safe_psql('postgres', q{SELECT e.version FROM event_store.read_stream('before-1', 3, 1) s, event_store.event(s.event_id) e}),
 	3, 'events are found by the same ids');
 
@@ -84,6 +88,11 @@ is( $subscriber->safe_psql('postgres',
 	'after DROP SUBSCRIPTION the copy goes on as a store');
 ok( $subscriber->poll_query_until('postgres', q{SELECT event_store.durable_mark() > 121}),
 	'and its mark is moved here');
+is($subscriber->safe_psql('postgres', "SELECT event_store.token_position('$token')"), 121,
+	'a token of the time when it was a copy leads on');
+my $own = $subscriber->safe_psql('postgres', 'SELECT event_store.token(event_store.head())');
+sqlstate_is($publisher, "SELECT event_store.token_position('$own')", 'VE007', 'its own are no longer those of the publisher');
+is($subscriber->safe_psql('postgres', 'SELECT sum(violations) FROM event_store.verify_store()'), 0, 'every invariant holds');
 
 $subscriber->stop;
 $publisher->stop;

@@ -86,6 +86,8 @@ is( $node->safe_psql('postgres',
 
 # ---- the extension is dropped and created again ----------------------------
 
+# reliability 44 (under load in 025_maintenance.pl)
+
 my $session = session($node);
 $last = last_position($node);
 my $count = $session->query_safe('SELECT count(*) FROM event_log');
@@ -172,7 +174,7 @@ $session->quit;
 worker_in_ok('three');
 mark_moves_ok('of a store made in one transaction with its first event', 'three');
 
-# The worker's own database, and another one, whose DROP needs every process
+# reliability 45: the worker's own database, and another one, whose DROP needs every process
 # of the server to answer.
 $node->safe_psql('postgres', 'CREATE DATABASE bystander');
 $node->safe_psql('postgres', 'DROP DATABASE bystander');
