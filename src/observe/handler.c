@@ -473,7 +473,8 @@ es_handlers_run(text *event, Jsonb *measurements, Jsonb *metadata)
 	List	   *list;
 
 	(void) es_handlers_load();
-	if (running || handlers == NIL)
+	/* beside parallel workers, as a read may run, there can be no subtransaction */
+	if (running || handlers == NIL || IsInParallelMode())
 		return;
 	look_at_detached();
 	list = handlers_of(event);
