@@ -109,7 +109,8 @@ copy_labels(EsSample *sample, int nlabels, const EsLabel *labels)
 {
 	sample->nlabels = nlabels;
 	sample->labels = palloc((nlabels + 1) * sizeof(EsLabel));
-	memcpy(sample->labels, labels, nlabels * sizeof(EsLabel));
+	for (int i = 0; i < nlabels; i++)
+		sample->labels[i] = labels[i];
 }
 
 /*

@@ -125,15 +125,23 @@ handlers_attach(void)
 
 /* --- what is detached --- */
 
-static void
+/* Detach a handler everywhere; false if another session has done so. */
+static bool
 detach_failed(int64 number)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	bool		known = false;
 
 	SpinLockAcquire(&shared->mutex);
-	shared->ring[shared->count % RING_SIZE] = (Detached) {MyDatabaseId, number, now};
-	shared->count++;
+	for (int i = 0; i < RING_SIZE && !known; i++)
+		known = shared->ring[i].dbid == MyDatabaseId && shared->ring[i].number == number;
+	if (!known)
+	{
+		shared->ring[shared->count % RING_SIZE] = (Detached) {MyDatabaseId, number, now};
+		shared->count++;
+	}
 	SpinLockRelease(&shared->mutex);
+	return !known;
 }
 
 /* A copy of the ring; returns how many of it are in use. */
@@ -386,11 +394,8 @@ run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *met
 		if (is_of_caller(error->sqlerrcode))
 			ReThrowError(error);
 		/* that the transaction is read-only is no fault of the handler's */
-		if (error->sqlerrcode != ERRCODE_READ_ONLY_SQL_TRANSACTION)
-		{
-			detach_failed(handler->number);
+		if (error->sqlerrcode != ERRCODE_READ_ONLY_SQL_TRANSACTION && detach_failed(handler->number))
 			tell_failure(handler, event, error);
-		}
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
@@ -468,7 +473,8 @@ es_handlers_run(text *event, Jsonb *measurements, Jsonb *metadata)
 	List	   *list;
 
 	(void) es_handlers_load();
-	if (running || handlers == NIL)
+	/* beside parallel workers, as a read may run, there can be no subtransaction */
+	if (running || handlers == NIL || IsInParallelMode())
 		return;
 	look_at_detached();
 	list = handlers_of(event);
