@@ -23,11 +23,12 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 #include "store/store.h"
 
-ES_MODULE_MAGIC;
+ES_MODULE_MAGIC("event_store");
 
 void
 _PG_init(void)
@@ -55,4 +56,5 @@ _PG_init(void)
 	EsStreamInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsEndpointInit();
 }

@@ -80,6 +80,7 @@ SELECT results_eq(
 	('event_store.metric_samples()', 'v', 'r', true, false),
 	('event_store.metric_sum(text,text,text,text[],text,text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.openmetrics()', 'v', 'r', true, false),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.position_at(timestamp with time zone)', 'v', 'u', true, true),
 	('event_store.problem(text,double precision,text,text,text,jsonb)', 's', 's', false, true),
@@ -87,6 +88,7 @@ SELECT results_eq(
 	('event_store.problem_headers(jsonb,text)', 's', 's', true, true),
 	('event_store.problem_log()', 'v', 'r', true, false),
 	('event_store.problem_pgrst(jsonb,text)', 'v', 'r', true, true),
+	('event_store.prometheus()', 'v', 'r', true, false),
 	('event_store.raise_problem(jsonb,text)', 'v', 'r', false, true),
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
 	('event_store.read_by_correlation(uuid,bigint,bigint,text)', 'v', 'u', false, true),
@@ -135,7 +137,8 @@ SELECT results_eq(
 SELECT results_eq(
 	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
 	$$VALUES ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
-	('event_store.problem_log', 'pg_monitor'), ('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
+	('event_store.openmetrics', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor'), ('event_store.prometheus', 'pg_monitor'),
+	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
 	'only what watches is granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
