@@ -88,6 +88,8 @@ SELECT version, events, first_position, repeated, state FROM event_store.dispatc
 SELECT event_store.dispatch('AddItems', '{"order": {"id": "o3"}, "counts": [6]}', command_id => '00000000-0000-4000-8000-000000000001');
 SELECT event_store.dispatch('PlaceOrder', '{"order_id": "o9"}', command_id => '00000000-0000-4000-8000-000000000001');
 SELECT event_store.stream_version('order-o3'), event_store.stream_version('order-o9');
+SELECT version, repeated FROM event_store.dispatch('Order', '{"order_id": "o4", "customer": "Dee"}', command_id => '00000000-0000-4000-8000-000000000004');
+SELECT version, repeated FROM event_store.dispatch('Order', '{"order_id": "o4", "customer": "Dee"}', command_id => '00000000-0000-4000-8000-000000000004');
 -- rolled back, it was never seen: systems 2.3.8
 BEGIN;
 SELECT version FROM event_store.dispatch('AddItems', '{"order": {"id": "o3"}, "counts": [7]}', command_id => '00000000-0000-4000-8000-000000000002');

@@ -33,17 +33,18 @@ cancel(void)
 	SetLatch(MyLatch);
 }
 
+/* Set the timer for the limit in force, to be cancelled at once if that has passed. */
 static void
 set_timer(void)
 {
 	fired = false;
-	if (current != NULL)
-		enable_timeout_at(timer, current->at);
+	if (current != NULL && current->earliest != DT_NOEND)
+		enable_timeout_at(timer, current->earliest);
 }
 
 /*
- * Cancel what runs from here on after timeout (in ms), until es_deadline_end,
- * which must be called, also on error.
+ * Cancel what runs from here on after timeout (in ms, 0: never), until
+ * es_deadline_end, which must be called, also on error.
  */
 void
 es_deadline_begin(EsDeadline *deadline, int64 timeout)
@@ -53,25 +54,24 @@ es_deadline_begin(EsDeadline *deadline, int64 timeout)
 		timer = RegisterTimeout(USER_TIMEOUT, cancel);
 		registered = true;
 	}
-	deadline->at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
-	if (current != NULL && current->at < deadline->at)
-		deadline->at = current->at;
+	deadline->own = timeout > 0 ? TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout) : DT_NOEND;
+	deadline->earliest = current != NULL ? Min(current->earliest, deadline->own) : deadline->own;
 	deadline->outer = current;
 	current = deadline;
 	set_timer();
 }
 
-/* End the limit; has it passed? */
+/* End the limit; has it passed?  An outer one that has passed will cancel again. */
 bool
 es_deadline_end(EsDeadline *deadline)
 {
 	bool		passed;
 
 	disable_timeout(timer, false);
-	passed = fired;
+	passed = fired && GetCurrentTimestamp() >= deadline->own;
 
 	/* one that came after the work was done must not cancel something else */
-	if (passed)
+	if (fired)
 		QueryCancelPending = false;
 	current = deadline->outer;
 	set_timer();

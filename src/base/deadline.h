@@ -10,7 +10,8 @@
 /* A limit in force; the outer one waits until it ends. */
 typedef struct EsDeadline
 {
-	TimestampTz at;
+	TimestampTz own;
+	TimestampTz earliest;		/* of its own and those around it */
 	struct EsDeadline *outer;
 } EsDeadline;
 

@@ -38,7 +38,7 @@
  *	  numbers in the short form, base 10000 without leading and trailing zeros,
  *	  zero without a sign.
  *
- * test/t/015_json.pl compares both, images and errors.
+ * test/t/016_json.pl compares both, images and errors.
  */
 #include "postgres.h"
 

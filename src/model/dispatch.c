@@ -12,33 +12,28 @@
  * Under REPEATABLE READ and SERIALIZABLE the snapshot cannot move: if the
  * stream has changed since, the append raises 40001.
  *
- * A command with an id of the caller's is remembered in event_commands with
- * its result, in the same transaction; who sends it again gets that result.
+ * A command with an id of the caller's is remembered with its result, in the
+ * same transaction (model/repeat); who sends it again gets that result.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/expandeddatum.h"
-#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "base/arguments.h"
-#include "base/compat.h"
+#include "base/attempt.h"
 #include "base/deadline.h"
 #include "base/errors.h"
 #include "log/append.h"
@@ -46,9 +41,9 @@
 #include "log/stream.h"
 #include "model/command.h"
 #include "model/rehydrate.h"
+#include "model/repeat.h"
 #include "model/snapshot.h"
 #include "observe/schema.h"
-#include "store/statement.h"
 
 /* Fields of the type execution_result. */
 enum ResultField
@@ -75,7 +70,8 @@ typedef struct Execution
 	EsAggregate *aggregate;
 
 	/* what was asked for */
-	Jsonb	   *body;
+	Jsonb	   *asked;			/* the command as it came */
+	Jsonb	   *body;			/* and as it is executed */
 	pg_uuid_t  *command_id;		/* made here if the caller gave none */
 	bool		given_id;
 	pg_uuid_t  *correlation_id;
@@ -90,10 +86,7 @@ typedef struct Execution
 	text	   *stream;
 	int64		stream_id;
 	EsFold	   *fold;			/* NULL: not needed, the command is a repeat */
-	int64		version;		/* of the state that it left */
-	int64		events;
-	int64		first_position;
-	int64		last_position;
+	EsCommandDone done;
 	bool		repeated;
 } Execution;
 
@@ -101,12 +94,6 @@ static pg_uuid_t *
 random_uuid(void)
 {
 	return DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
-}
-
-static char *
-uuid_string(const pg_uuid_t *id)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
 }
 
 /* A snapshot that sees all that has happened up to now, as far as the isolation level lets it. */
@@ -165,143 +152,6 @@ identity_of(Execution *x)
 	return id;
 }
 
-/* --- commands seen before --- */
-
-/* A hash of what is asked for, to tell a repeat from another command with the same id. */
-static int64
-request_hash(const Execution *x)
-{
-	uint64		hash = hash_bytes_extended((unsigned char *) x->command->prepared.name,
-										   strlen(x->command->prepared.name) + 1, 0);
-
-	return hash_bytes_extended((unsigned char *) VARDATA_ANY(x->body), VARSIZE_ANY_EXHDR(x->body), hash);
-}
-
-static void
-id_reused(const Execution *x)
-{
-	char	   *id = uuid_string(x->command_id);
-
-	ereport(ERROR,
-			(es_problem(ERRCODE_ES_COMMAND_ID_REUSE, ES_MEMBERS(ES_TEXT("command_id", id)),
-						"command id %s was used for another command", id),
-			 errhint("Give every command an id of its own, and send the same one again only to repeat it.")));
-}
-
-/* event_commands, opened; an error if it is not there or closed to the caller. */
-static Relation
-open_commands(const Execution *x)
-{
-	static const Oid types[COMMANDS_NCOLUMNS] = {UUIDOID, INT8OID, TIMESTAMPTZOID, JSONBOID};
-	Oid			relid = get_relname_relid("event_commands", x->store->nspid);
-	Relation	rel = OidIsValid(relid) ? table_open(relid, AccessShareLock) : NULL;
-	bool		usable = rel != NULL && rel->rd_rel->relkind == RELKIND_RELATION &&
-		RelationGetDescr(rel)->natts == COMMANDS_NCOLUMNS && OidIsValid(es_primary_key(rel));
-
-	for (int i = 0; i < COMMANDS_NCOLUMNS && usable; i++)
-		usable = TupleDescAttr(RelationGetDescr(rel), i)->atttypid == types[i];
-	if (!usable)
-		ereport(ERROR,
-				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-							ES_MEMBERS(ES_TEXT("store", NameStr(x->store->schema))),
-							"event store \"%s\" cannot remember commands: table event_commands is missing or altered",
-							NameStr(x->store->schema)),
-				 errhint("The tables of a store must stay as event_store.create_store made them; undo the change.")));
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", NameStr(x->store->schema))),
-							"permission denied to dispatch commands with an id in event store \"%s\"",
-							NameStr(x->store->schema)),
-				 errhint("The owner of the store gives rights with event_store.grant_store().")));
-	return rel;
-}
-
-static int64
-number_member(Jsonb *result, const char *name)
-{
-	JsonbValue	buffer;
-	JsonbValue *value = getKeyJsonValueFromContainer(&result->root, name, strlen(name), &buffer);
-
-	return value != NULL && value->type == jbvNumeric ?
-		DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric))) : 0;
-}
-
-/* Was the command executed before?  Then its result is filled in. */
-static bool
-find_repeated(Execution *x)
-{
-	Relation	rel = open_commands(x);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	ScanKeyInit(&key, COMMANDS_COMMAND_ID + 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(x->command_id));
-	scan = systable_beginscan(rel, es_primary_key(rel), true, GetActiveSnapshot(), 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		Datum		values[COMMANDS_NCOLUMNS];
-		bool		nulls[COMMANDS_NCOLUMNS];
-		Jsonb	   *result;
-
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		if (DatumGetInt64(values[COMMANDS_REQUEST]) != request_hash(x))
-			id_reused(x);
-		result = DatumGetJsonbP(values[COMMANDS_RESULT]);
-		x->version = number_member(result, "version");
-		x->events = number_member(result, "events");
-		x->first_position = number_member(result, "first_position");
-		x->last_position = number_member(result, "last_position");
-		x->repeated = found = true;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-static void
-push_number(JsonbParseState **parse, const char *name, int64 number)
-{
-	JsonbValue	key = {.type = jbvString};
-	JsonbValue	value = {.type = jbvNumeric};
-
-	key.val.string.val = (char *) name;
-	key.val.string.len = strlen(name);
-	value.val.numeric = int64_to_numeric(number);
-	(void) pushJsonbValue(parse, WJB_KEY, &key);
-	(void) pushJsonbValue(parse, WJB_VALUE, &value);
-}
-
-/* Remember the command with its result. */
-static void
-remember(Execution *x)
-{
-	JsonbParseState *parse = NULL;
-	Datum		values[COMMANDS_NCOLUMNS];
-	int			result;
-
-	(void) pushJsonbValue(&parse, WJB_BEGIN_OBJECT, NULL);
-	push_number(&parse, "version", x->version);
-	push_number(&parse, "events", x->events);
-	push_number(&parse, "first_position", x->first_position);
-	push_number(&parse, "last_position", x->last_position);
-	values[COMMANDS_COMMAND_ID] = UUIDPGetDatum(x->command_id);
-	values[COMMANDS_REQUEST] = Int64GetDatum(request_hash(x));
-	values[COMMANDS_DISPATCHED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[COMMANDS_RESULT] = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&parse, WJB_END_OBJECT, NULL)));
-
-	SPI_connect();
-	result = SPI_execute_plan(es_statement_plan(x->store, ES_STMT_SAVE_COMMAND), values, NULL, false, 0);
-	if (result != SPI_OK_INSERT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-
-	/* for another aggregate, then, or else its lock would have let us see it */
-	if (SPI_processed == 0)
-		id_reused(x);
-	SPI_finish();
-}
-
 /* --- the handler --- */
 
 /* The events that a handler has returned, palloc'd; NULL if there are none. */
@@ -353,10 +203,10 @@ append_events(Execution *x, EsEvent *events, int count)
 
 	mark_events(x, events, count);
 	es_append(&append, 1, events, false);
-	if (x->events == 0)
-		x->first_position = append.result.first_position;
-	x->last_position = append.result.last_position;
-	x->events += count;
+	if (x->done.events == 0)
+		x->done.first_position = append.result.first_position;
+	x->done.last_position = append.result.last_position;
+	x->done.events += count;
 
 	push_snapshot();
 	if (x->stream_id == 0)
@@ -431,30 +281,21 @@ run_handlers(Execution *x)
 static void
 keep_state(Execution *x)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
 
 	if (x->aggregate->snapshot_every == 0 || x->fold->state_isnull || es_events_are_hidden(x->store) ||
 		x->fold->version - x->fold->kept_version < x->aggregate->snapshot_every)
 		return;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		es_snapshot_save(x->fold, x->store, x->stream_id);
-		ReleaseCurrentSubTransaction();
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
+		ErrorData  *error = es_attempt_failed(&attempt);
 
 		/* a cancelled statement is to end */
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
@@ -464,8 +305,6 @@ keep_state(Execution *x)
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 }
 
 /* Lock the aggregate's stream; who finds it locked has met another command, and tries again if it may. */
@@ -502,6 +341,16 @@ check_schema(const Execution *x)
 				 errhint("The errors say what is wrong, and where.")));
 }
 
+/* A hash of what is asked for, to tell a repeat from another command with the same id. */
+static int64
+request_hash(const Execution *x)
+{
+	uint64		hash = hash_bytes_extended((unsigned char *) x->command->prepared.name,
+										   strlen(x->command->prepared.name) + 1, 0);
+
+	return hash_bytes_extended((unsigned char *) VARDATA_ANY(x->asked), VARSIZE_ANY_EXHDR(x->asked), hash);
+}
+
 /* Execute a command whose arguments have been taken. */
 static void
 execute(Execution *x)
@@ -516,11 +365,12 @@ execute(Execution *x)
 	lock_stream(x);
 
 	push_snapshot();
-	if (x->given_id && find_repeated(x))
+	x->repeated = x->given_id && es_command_recall(x->store, x->command_id, request_hash(x), &x->done);
+	if (x->repeated)
 	{
 		EsBound		bound = es_unbounded;
 
-		bound.version = x->version;
+		bound.version = x->done.version;
 		if (x->returning_state)
 			x->fold = es_rehydrate(x->aggregate, x->store, x->log, x->stream, &bound, &x->stream_id);
 	}
@@ -530,9 +380,9 @@ execute(Execution *x)
 		if (!es_expected_met(x->expected, x->fold->version))
 			es_expected_check(x->expected, x->fold->version, text_to_cstring(x->stream));
 		run_handlers(x);
-		x->version = x->fold->version;
+		x->done.version = x->fold->version;
 		if (x->given_id)
-			remember(x);
+			es_command_remember(x->store, x->command_id, request_hash(x), &x->done);
 		keep_state(x);
 	}
 	PopActiveSnapshot();
@@ -543,28 +393,22 @@ execute(Execution *x)
 static void
 execute_within(Execution *x, int64 timeout)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
 	EsDeadline	deadline;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
 	es_deadline_begin(&deadline, timeout);
 	PG_TRY();
 	{
 		execute(x);
+		(void) es_deadline_end(&deadline);
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
 		bool		passed = es_deadline_end(&deadline);
-		ErrorData  *error;
+		ErrorData  *error = es_attempt_failed(&attempt);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
 		if (!passed || error->sqlerrcode != ERRCODE_QUERY_CANCELED)
 			ReThrowError(error);
 		ereport(ERROR,
@@ -573,10 +417,6 @@ execute_within(Execution *x, int64 timeout)
 				 errhint("Nothing of it was done. Dispatch it again, or with a longer timeout.")));
 	}
 	PG_END_TRY();
-	(void) es_deadline_end(&deadline);
-	ReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 }
 
 /* --- SQL --- */
@@ -612,7 +452,6 @@ rejection_members(const char *reason, Jsonb *ext)
 
 PG_FUNCTION_INFO_V1(event_store_dispatch);
 PG_FUNCTION_INFO_V1(event_store_reject);
-PG_FUNCTION_INFO_V1(event_store_forget_commands);
 
 Datum
 event_store_dispatch(PG_FUNCTION_ARGS)
@@ -632,7 +471,7 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	es_require_writable();
 
-	x.body = PG_GETARG_JSONB_P(1);
+	x.asked = x.body = PG_GETARG_JSONB_P(1);
 	if (!JB_ROOT_IS_OBJECT(x.body))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "command")),
@@ -676,14 +515,14 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 	else
 		execute(&x);
 
-	nulls[RESULT_FIRST_POSITION] = nulls[RESULT_LAST_POSITION] = x.events == 0;
+	nulls[RESULT_FIRST_POSITION] = nulls[RESULT_LAST_POSITION] = x.done.events == 0;
 	nulls[RESULT_STATE] = !x.returning_state || x.fold->state_isnull;
 	values[RESULT_AGGREGATE] = CStringGetTextDatum(x.command->aggregate);
 	values[RESULT_ID] = PointerGetDatum(x.id);
-	values[RESULT_VERSION] = Int64GetDatum(x.version);
-	values[RESULT_EVENTS] = Int64GetDatum(x.events);
-	values[RESULT_FIRST_POSITION] = Int64GetDatum(x.first_position);
-	values[RESULT_LAST_POSITION] = Int64GetDatum(x.last_position);
+	values[RESULT_VERSION] = Int64GetDatum(x.done.version);
+	values[RESULT_EVENTS] = Int64GetDatum(x.done.events);
+	values[RESULT_FIRST_POSITION] = Int64GetDatum(x.done.first_position);
+	values[RESULT_LAST_POSITION] = Int64GetDatum(x.done.last_position);
 	if (!nulls[RESULT_STATE])
 		values[RESULT_STATE] = JsonbPGetDatum(es_state_to_jsonb(x.aggregate, x.fold->state));
 	values[RESULT_COMMAND_ID] = UUIDPGetDatum(x.command_id);
@@ -716,27 +555,4 @@ event_store_reject(PG_FUNCTION_ARGS)
 			(es_problem(ERRCODE_ES_COMMAND_REJECTED, rejection_members(reason, ext), "%s", detail),
 			 errhint("The command cannot be executed in the state that its aggregate is in.")));
 	PG_RETURN_VOID();
-}
-
-Datum
-event_store_forget_commands(PG_FUNCTION_ARGS)
-{
-	EsStore    *store;
-	Relation	log;
-	Datum		before;
-	int			result;
-	int64		forgotten;
-
-	es_require_argument(fcinfo, 0, "older_than");
-	es_require_writable();
-	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	before = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()), PG_GETARG_DATUM(0));
-	SPI_connect();
-	result = SPI_execute_plan(es_statement_plan(store, ES_STMT_FORGET_COMMANDS), &before, NULL, false, 0);
-	if (result != SPI_OK_DELETE)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	forgotten = SPI_processed;
-	SPI_finish();
-	table_close(log, NoLock);
-	PG_RETURN_INT64(forgotten);
 }

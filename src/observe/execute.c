@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -15,10 +14,10 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "base/arguments.h"
+#include "base/attempt.h"
 #include "base/settings.h"
 #include "observe/execute.h"
 #include "observe/handler.h"
@@ -163,8 +162,7 @@ seconds_since(instr_time start)
 static int64
 run_span(const char *prefix, const char *query, Jsonb *metadata)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
 	instr_time	start;
 	volatile uint64 rows = 0;
 
@@ -172,8 +170,7 @@ run_span(const char *prefix, const char *query, Jsonb *metadata)
 				 GetCurrentTimestamp() / (double) USECS_PER_SEC +
 				 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY, metadata);
 	INSTR_TIME_SET_CURRENT(start);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		int			result;
@@ -184,20 +181,12 @@ run_span(const char *prefix, const char *query, Jsonb *metadata)
 			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
 		rows = SPI_processed;
 		SPI_finish();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = es_attempt_failed(&attempt);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
 		execute_part(prefix, "exception", "duration", seconds_since(start), with_error(metadata, error));
 		ReThrowError(error);
 	}

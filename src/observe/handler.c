@@ -37,12 +37,12 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
-#include "utils/timeout.h"
 
 #include "base/arguments.h"
+#include "base/attempt.h"
 #include "base/compat.h"
+#include "base/deadline.h"
 #include "base/errors.h"
 #include "base/extension.h"
 #include "base/settings.h"
@@ -102,8 +102,6 @@ static uint64 seen = 0;			/* of shared->count, when `detached` was set */
 static Oid	attachments = InvalidOid;
 
 static bool running = false;
-static TimeoutId timeout = 0;
-static volatile sig_atomic_t timed_out = false;
 
 static Size
 handlers_size(void)
@@ -266,36 +264,6 @@ es_handlers_load(void)
 
 /* --- running --- */
 
-static void
-on_timeout(void)
-{
-	timed_out = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
-}
-
-static void
-begin_timeout(void)
-{
-	timed_out = false;
-	if (es_handler_timeout == 0)
-		return;
-	if (timeout == 0)
-		timeout = RegisterTimeout(USER_TIMEOUT, on_timeout);
-	enable_timeout_after(timeout, es_handler_timeout);
-}
-
-/* The time is over or no longer counts; a request to cancel that only it made is taken back. */
-static void
-end_timeout(void)
-{
-	if (timeout != 0)
-		disable_timeout(timeout, false);
-	if (timed_out)
-		QueryCancelPending = false;
-}
-
 /* Call the function of a handler as the role that attached it. */
 static void
 call(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
@@ -356,7 +324,7 @@ tell_failure(const Handler *handler, text *event, const ErrorData *error)
 
 /* Is the error the caller's, who has to do with it himself: a cancel, a deadlock, a serialization failure? */
 static bool
-is_of_caller(int sqlstate)
+is_of_caller(int sqlstate, bool timed_out)
 {
 	return (sqlstate == ERRCODE_QUERY_CANCELED && !timed_out) ||
 		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK;
@@ -366,32 +334,23 @@ is_of_caller(int sqlstate)
 static void
 run_handler(const Handler *handler, text *event, Jsonb *measurements, Jsonb *metadata)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
+	EsDeadline	deadline;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
+	es_deadline_begin(&deadline, es_handler_timeout);
 	PG_TRY();
 	{
-		begin_timeout();
 		call(handler, event, measurements, metadata);
-		end_timeout();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
+		(void) es_deadline_end(&deadline);
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		bool		timed_out = es_deadline_end(&deadline);
+		ErrorData  *error = es_attempt_failed(&attempt);
 
-		end_timeout();
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-		if (is_of_caller(error->sqlerrcode))
+		if (is_of_caller(error->sqlerrcode, timed_out))
 			ReThrowError(error);
 		/* that the transaction is read-only is no fault of the handler's */
 		if (error->sqlerrcode != ERRCODE_READ_ONLY_SQL_TRANSACTION && detach_failed(handler->number))

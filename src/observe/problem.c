@@ -15,15 +15,14 @@
 
 #include <math.h>
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
-#include "utils/resowner.h"
 
 #include "base/arguments.h"
+#include "base/attempt.h"
 #include "base/settings.h"
 #include "observe/problem.h"
 #include "observe/problem_type.h"
@@ -283,38 +282,28 @@ sqlstate_of(const Problem *p)
 static Jsonb *
 object_in(const char *text)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
 	Jsonb	   *volatile result = NULL;
 
 	if (text == NULL || text[strspn(text, " \t\n\r")] != '{')
 		return NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		result = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-		ReleaseCurrentSubTransaction();
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = es_attempt_failed(&attempt);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 			ReThrowError(error);
 		FreeErrorData(error);
 		result = NULL;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 	return result != NULL && JB_ROOT_IS_OBJECT(result) ? result : NULL;
 }
 

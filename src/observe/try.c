@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -21,9 +20,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
 #include "base/arguments.h"
+#include "base/attempt.h"
 #include "base/settings.h"
 #include "observe/problem.h"
 
@@ -178,28 +177,21 @@ answer(const ErrorData *error, const char *query)
 static Datum
 try(const char *query, Parameters *p)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
 	volatile Datum result = (Datum) 0;
 	ErrorData  *volatile error = NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		result = run(query, p);
-		ReleaseCurrentSubTransaction();
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		error = es_attempt_failed(&attempt);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 
 	if (error == NULL)
 		return result;

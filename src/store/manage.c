@@ -24,10 +24,10 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "base/arguments.h"
+#include "base/attempt.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
@@ -164,12 +164,10 @@ attach(Oid nspid, int64 number)
 static bool
 try_attach(Oid nspid)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	EsAttempt	attempt;
 	volatile bool attached = false;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	es_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		int64		number = number_of_schema(nspid);
@@ -179,19 +177,12 @@ try_attach(Oid nspid)
 			attach(nspid, number);
 			attached = true;
 		}
-		ReleaseCurrentSubTransaction();
+		es_attempt_succeeded(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = es_attempt_failed(&attempt);
 		char	   *schema;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
 
 		/* a cancelled statement is to end */
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
@@ -204,8 +195,6 @@ try_attach(Oid nspid)
 		attached = false;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 	return attached;
 }
 
