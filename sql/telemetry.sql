@@ -307,6 +307,14 @@ SELECT last_version FROM event_store.append_event('own-1', 'C');
 ROLLBACK;
 SELECT event, measurements, metadata FROM public.heard;
 SELECT name, tags, value FROM shop WHERE name IN ('shop.appended', 'shop.conflicts');
+-- beside parallel workers no handler runs
+BEGIN;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SELECT count(*), min(n) > 0 AS some FROM event_store.read_stream('own-1'), (SELECT count(*) FROM pg_class WHERE relname <> '') c (n);
+COMMIT;
+SELECT count(*) FROM public.heard;
 SELECT event_store.telemetry_detach('log');
 SELECT last_version FROM event_store.append_event('own-1', 'C');
 SELECT count(*) FROM public.heard;
