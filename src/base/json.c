@@ -683,7 +683,7 @@ es_json_to_jsonb(const EsJsonNode *node)
 Jsonb *
 es_jsonb_in_server(const text *json)
 {
-	elog(DEBUG1, "JSON of %zu bytes is parsed by the server", VARSIZE_ANY_EXHDR(json));
+	elog(DEBUG1, "JSON of %zu bytes is parsed by the server", (Size) VARSIZE_ANY_EXHDR(json));
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text_to_cstring(json))));
 }
 
