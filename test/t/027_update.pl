@@ -98,7 +98,8 @@ $node->safe_psql($database, q{
 	UPDATE pg_extension SET extconfig = NULL, extcondition = NULL WHERE extname = 'event_store';
 	ALTER TABLE event_store.store_registry ALTER owns_schema DROP NOT NULL});
 my @difference = difference($fresh, fingerprint($database));
-is(scalar(grep { /^(?:dumped|column)/ } @difference), 3, 'and so are a table that is not dumped and a column that may be null');
+cmp_ok(scalar(grep { /^dumped/ } @difference), '>', 0, 'and so are tables that are not dumped');
+is(scalar(grep { /^column/ } @difference), 2, 'and a column that may be null');
 
 $node->stop;
 done_testing();
