@@ -148,6 +148,16 @@ es_setup() {
 	ES_RUN=$ES_WORK/run.$$
 	ES_SOCK=$(es_mktemp)
 	es_as_postgres ln -s "$ES_SOCK" "$ES_RUN/sock"
+
+	# where user postgres can run what setup.sh has put aside
+	if [[ -d $ES_ROOT/build/tools ]]; then
+		if es_as_postgres test -x "$ES_ROOT/build/tools" 2>/dev/null; then
+			PATH=$PATH:$ES_ROOT/build/tools
+		else
+			cp -r "$ES_ROOT/build/tools" "$ES_RUN/tools"
+			PATH=$PATH:$ES_RUN/tools
+		fi
+	fi
 }
 
 # es_mktemp: a temporary directory that user postgres owns and whose name leaves room for that of a socket; prints it
@@ -202,7 +212,8 @@ es_copy_to() {
 		[[ ! -f $ES_ROOT/$file ]] || files+=("$file")
 	done < <(es_files | sort -zu)
 	# make would not see that a file has gone or that the flags are others
-	printf '%s\n' "$("$PG_CONFIG" --version --configure)" "$@" "${files[@]}" >"$ES_SOCK/key"
+	printf '%s\n' "$("$PG_CONFIG" --version --configure)" "$(pkg-config --modversion libmicrohttpd 2>&1)" "$@" "${files[@]}" \
+		>"$ES_SOCK/key"
 	if ! cmp -s "$ES_SOCK/key" "$kept/.key" || ! es_as_postgres test -w "$kept"; then
 		rm -rf "$kept"
 		es_as_postgres mkdir "$kept" || return 1

@@ -1,6 +1,9 @@
 #!/bin/bash
 # Installs, with apt-get, what the machine lacks to build the extension and run a server; with the argument "test" also what the
 # tests need. Does nothing, quickly, if nothing is missing; without root says what is.
+#
+# The programs of Prometheus that the tests run come in packages that would start them as services; they are taken out of their
+# packages and put into build/tools. Without root, tests that need one of them are skipped if there is none.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -8,6 +11,7 @@ es_find_server
 ask() { "$PG_CONFIG" "$1" 2>/dev/null || echo /nonexistent; }
 
 missing=()
+tools=()                    # PROGRAM:PACKAGE, or one name for both
 # a compiler without the C library's headers is what installing gcc alone gives
 echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
@@ -18,13 +22,23 @@ if [[ ${1:-} == test ]]; then
 	[[ -f $(ask --sharedir)/extension/pgtap.control ]] || missing+=("postgresql-$ES_MAJOR-pgtap")
 	command -v prove >/dev/null || missing+=(perl)
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
+	command -v pkg-config >/dev/null || missing+=(pkg-config)
+	pkg-config --exists libmicrohttpd 2>/dev/null || missing+=(libmicrohttpd-dev)
+	/usr/bin/python3 -c 'import prometheus_client.openmetrics.parser' 2>/dev/null || missing+=(python3-prometheus-client)
+	for tool in promtool:prometheus prometheus-sql-exporter prometheus-postgres-exporter; do
+		command -v "${tool%:*}" >/dev/null || [[ -x $ES_ROOT/build/tools/${tool%:*} ]] || tools+=("$tool")
+	done
 	perl -MTAP::Parser::SourceHandler::pgTAP -e 1 2>/dev/null || missing+=(libtap-parser-sourcehandler-pgtap-perl)
 fi
 
-if ((${#missing[@]} + ${#server[@]} > 0)); then
+if ((EUID != 0 && ${#tools[@]} > 0)); then
+	echo "not installed: ${tools[*]%:*}; the tests that need them are skipped" >&2
+	tools=()
+fi
+if ((${#missing[@]} + ${#server[@]} + ${#tools[@]} > 0)); then
 	((EUID == 0)) || es_die "not installed: ${server[*]} ${missing[*]}; run this as root, or install them"
 	command -v apt-get >/dev/null || es_die "not installed: ${server[*]} ${missing[*]}; there is no apt-get here to install them"
-	echo "installing ${server[*]} ${missing[*]}" >&2
+	echo "installing ${server[*]} ${missing[*]} ${tools[*]%:*}" >&2
 	export DEBIAN_FRONTEND=noninteractive
 	# quiet, unless something goes wrong
 	apt() {
@@ -54,7 +68,14 @@ if ((${#missing[@]} + ${#server[@]} > 0)); then
 		trap 'rm -f "$no_cluster"' EXIT
 		echo "create_main_cluster = false" >"$no_cluster"
 	fi
-	apt install --no-install-recommends "${server[@]}" "${missing[@]}"
+	((${#missing[@]} + ${#server[@]} == 0)) || apt install --no-install-recommends "${server[@]}" "${missing[@]}"
+	for tool in "${tools[@]}"; do
+		unpacked=$(mktemp -d)
+		(cd "$unpacked" && apt download "${tool#*:}" && dpkg-deb -x ./*.deb .) || es_die "no ${tool#*:} to be had"
+		mkdir -p "$ES_ROOT/build/tools"
+		install -m 755 "$unpacked/usr/bin/${tool%:*}" "$ES_ROOT/build/tools/"
+		rm -rf "$unpacked"
+	done
 	if [[ -n $no_cluster ]]; then
 		rm -f "$no_cluster"
 		rmdir --ignore-fail-on-non-empty "${no_cluster%/*}"

@@ -64,8 +64,10 @@ SELECT results_eq(
 	('event_store.metric_samples()', 'v', 'r', true, false),
 	('event_store.metric_sum(text,text,text,text[],text,text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.openmetrics()', 'v', 'r', true, false),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.problem_types()', 's', 's', true, true),
+	('event_store.prometheus()', 'v', 'r', true, false),
 	('event_store.read_all(bigint,bigint,text[],text[],text)', 'v', 'u', false, true),
 	('event_store.read_category(text,bigint,bigint,text[],text)', 'v', 'u', false, true),
 	('event_store.read_stream(text,bigint,bigint,text)', 's', 'r', false, true),
@@ -92,7 +94,8 @@ SELECT results_eq(
 SELECT results_eq(
 	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
 	$$VALUES ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
-	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
+	('event_store.openmetrics', 'pg_monitor'), ('event_store.prometheus', 'pg_monitor'), ('event_store.telemetry_detached', 'pg_monitor'),
+	('event_store.telemetry_info', 'pg_monitor')$$,
 	'only what watches is granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,

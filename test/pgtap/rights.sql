@@ -82,6 +82,8 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.telemetry_detach('a')$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.telemetry_detached()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.telemetry_reset('event_store_poll_waits')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.prometheus()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.openmetrics()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.telemetry_info()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_samples()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.histogram_quantiles('event_store_append_batch_events')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
