@@ -9,7 +9,8 @@ SQL_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(here)event
 
 # pgxs.mk sets srcdir too late for the lists below
 here := $(dir $(firstword $(MAKEFILE_LIST)))
-OBJS = $(patsubst $(here)%.c,%.o,$(sort $(wildcard $(here)src/*.c $(here)src/*/*.c)))
+SOURCES = $(sort $(wildcard $(here)src/*.c $(here)src/*/*.c))
+OBJS = $(patsubst $(here)%.c,%.o,$(filter-out $(here)src/http/%,$(SOURCES)))
 HEADER_FILES = $(wildcard $(here)src/*.h $(here)src/*/*.h $(here)src/*/*.def)
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -27,14 +28,18 @@ ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(
 REGRESS_OPTS = --temp-instance=build/regress --temp-config=$(srcdir)/test/server.conf --inputdir=$(srcdir)
 ISOLATION_OPTS = --temp-instance=build/isolation --temp-config=$(srcdir)/test/server.conf --inputdir=$(srcdir)/test/isolation \
 	--load-extension=event_store
-EXTRA_CLEAN = $(INSTALL_SQL) build
+# The metrics endpoint is a library of its own, built where libmicrohttpd can be found.
+HTTP_OBJS = $(patsubst $(here)%.c,%.o,$(filter $(here)src/http/%,$(SOURCES)))
+HTTP_LIBS := $(shell pkg-config --libs libmicrohttpd 2>/dev/null)
+
+EXTRA_CLEAN = $(INSTALL_SQL) build $(HTTP_OBJS) event_store_http.so
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 
 ifneq ($(wildcard $(PGXS)),)
 # for a build outside the source directory
-$(shell mkdir -p sql $(sort $(dir $(OBJS))))
+$(shell mkdir -p sql $(sort $(dir $(OBJS) $(HTTP_OBJS))))
 include $(PGXS)
 else
 all install installcheck:
@@ -44,7 +49,20 @@ clean:
 endif
 
 # The servers' build does not track headers. Those here are small: any of them that changes rebuilds all.
-$(OBJS) $(OBJS:.o=.bc): $(HEADER_FILES)
+$(OBJS) $(OBJS:.o=.bc) $(HTTP_OBJS): $(HEADER_FILES)
+
+ifneq ($(HTTP_LIBS),)
+all: event_store_http$(DLSUFFIX)
+install: install-http
+endif
+$(HTTP_OBJS): override CPPFLAGS += $(shell pkg-config --cflags libmicrohttpd)
+event_store_http$(DLSUFFIX): $(HTTP_OBJS)
+	$(LINK.shared) -o $@ $(HTTP_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(HTTP_LIBS)
+install-http: event_store_http$(DLSUFFIX) installdirs
+	$(INSTALL_SHLIB) $< '$(DESTDIR)$(pkglibdir)/'
+uninstall: uninstall-http
+uninstall-http:
+	rm -f '$(DESTDIR)$(pkglibdir)/event_store_http$(DLSUFFIX)'
 
 # The directory is named so that a part added or removed counts too.
 $(INSTALL_SQL): $(PARTS) $(here)sql/event_store
@@ -69,4 +87,4 @@ list-regress:
 list-isolation:
 	@echo $(ISOLATION)
 
-.PHONY: test demo bench soak list-regress list-isolation
+.PHONY: test demo bench soak list-regress list-isolation install-http uninstall-http

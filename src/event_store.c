@@ -22,11 +22,12 @@
 #include "observe/handler.h"
 #include "observe/keep.h"
 #include "observe/series.h"
+#include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 #include "store/store.h"
 
-ES_MODULE_MAGIC;
+ES_MODULE_MAGIC("event_store");
 
 void
 _PG_init(void)
@@ -53,4 +54,5 @@ _PG_init(void)
 	EsStreamInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsEndpointInit();
 }

@@ -33,9 +33,9 @@ extern PGDLLEXPORT void _PG_init(void);
 
 /* 18 lets a module tell its name and version. */
 #if PG_VERSION_NUM >= 180000
-#define ES_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "event_store", .version = ES_VERSION)
+#define ES_MODULE_MAGIC(module) PG_MODULE_MAGIC_EXT(.name = (module), .version = ES_VERSION)
 #else
-#define ES_MODULE_MAGIC PG_MODULE_MAGIC
+#define ES_MODULE_MAGIC(module) PG_MODULE_MAGIC
 #endif
 
 /* 18 took the attribute's place. */

@@ -315,6 +315,12 @@ es_wake_new_slot(int slot, Oid dbid)
 	pg_atomic_write_u32(&shared->slots[slot].dirty, 0);
 }
 
+bool
+es_wake_launcher_runs(void)
+{
+	return pg_atomic_read_u32(&shared->launcher) != 0;
+}
+
 /* This process is the launcher, or is it no more. */
 void
 es_wake_set_launcher(bool present)

@@ -19,6 +19,7 @@ extern void es_wake_new_slot(int slot, Oid dbid);
 
 /* the launcher waits for databases whose stores nobody watches */
 extern void es_wake_set_launcher(bool present);
+extern bool es_wake_launcher_runs(void);
 extern Oid	es_wake_take_database(void);
 
 extern void EsWakeInit(void);
