@@ -17,7 +17,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = "$FindBin::RealBin/../..";
-my $node = new_node('main', conf => "max_prepared_transactions = 2\n");
+my $node = new_node('main', conf => qq{
+max_prepared_transactions = 2
+shared_preload_libraries = 'event_store, event_store_http'
+});
 my %manual = map { (m{([^/]+)$})[0] => slurp_file($_) } "$root/README.md", glob("$root/doc/*.md");
 
 # The blocks of a file: kind, text, line, and of SQL blocks what they must print.
@@ -153,10 +156,12 @@ for my $setting (
 		'postgres', q{
 		SELECT name, boot_val, CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload'
 			WHEN 'superuser' THEN 'superuser' ELSE 'anybody' END
-		FROM pg_settings WHERE name LIKE 'event\_store.%' ORDER BY 1}))
+		FROM pg_settings WHERE name ~ '^event_store(_http)?[.]' ORDER BY 1}))
 {
 	my ($name, $default, $context) = split /\|/, $setting;
 
+	$default = 'empty' if $default eq '' && $name =~ /_http/;
+	$default = '0700' if $name eq 'event_store_http.socket_permissions' && $default eq oct('0700');
 	# kB and ms are written as is fit
 	$default = '1 MB' if $name eq 'event_store.max_event_size' && $default eq '1024';
 	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| $default(?: ms)? \|[^|]*\|[^|]*$context/m,
