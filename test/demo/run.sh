@@ -87,6 +87,14 @@ END
 setup=("CREATE EXTENSION event_store" "SELECT event_store.create_store('$store')")
 say "${setup[@]}" "SET search_path = $store"
 sql "${setup[@]/#/-c}" >/dev/null
+metric="SELECT event_store.metric_counter('replay.events', event => 'replay.event', tags => '{type}')"
+cat <<END
+
+   The extension counts what it does (step 9). What else is to be counted is said beforehand:
+
+END
+say "$metric"
+sql -c "$metric" >/dev/null
 echo
 
 # The file's columns become a staging table: one column of text each, ':' in their names written as '_'.
@@ -109,7 +117,8 @@ cat <<END
    own. "expected => 0" says: the stream has no event yet. Who is wrong about that is refused (step 5). The first call:
 
      SELECT event_store.append_event('$case', '$(sql -c "SELECT type FROM replay.event WHERE stream = '$case' AND expected = 0")',
-       '{...}', '{...}', expected => 0, created_at => '$(sql -c "SELECT created_at FROM replay.event WHERE stream = '$case' AND expected = 0")');
+       '{...}', '{...}', expected => 0, created_at => '$(sql -c "SELECT created_at FROM replay.event WHERE stream = '$case' AND expected = 0")'),
+       event_store.telemetry_execute('replay.event', metadata => '{"type": "..."}');
 
 END
 start=$EPOCHREALTIME
@@ -259,5 +268,38 @@ for schema in $other $store; do
 	value $schema "SELECT event_store.append_event('$case', 'Note added')" \
 		"SELECT count(*) FROM event_store.read_all(max_count => 1000000)"
 done
+cat <<END
+
+9. What was counted
+   All of this run, in shared memory: no table was written for it, and no event is read now. Appends by how they ended:
+
+END
+show "$store" "SELECT tags ->> 'store' AS store, tags ->> 'outcome' AS outcome, value AS appends FROM event_store.counters
+  WHERE name = 'event_store_append_calls' AND value > 0 ORDER BY 1, 2"
+[[ $(sql -c "SELECT value >= 1 FROM event_store.counters
+	WHERE name = 'event_store_append_calls' AND tags @> '{\"store\": \"$store\", \"outcome\": \"conflict\"}'") == t ]] || fail "the conflict was not counted"
+echo
+echo "   Events of the replay by type, the metric of step 1; it counts what commits:"
+echo
+show "$store" "SELECT tags ->> 'type' AS type, value AS events FROM event_store.counters
+  WHERE name = 'replay.events' ORDER BY events DESC LIMIT 5"
+[[ $(sql -c "SELECT sum(value) FROM event_store.counters WHERE name = 'replay.events'") == "$events" ]] || fail "not every event was counted"
+echo
+echo "   How long the appends took, from the lock of the stream to the row (the commit comes after that):"
+echo
+sql -f - <"$here/histogram.sql" | sed 's/^/       /'
+echo
+echo "   What a monitoring system fetches, two lines of many:"
+echo
+say "SELECT event_store.prometheus()"
+sql -c "SELECT event_store.prometheus()" >"$work/metrics"
+grep -E '^event_store_(events_appended_total|append_calls_total)\{.*"'$store'"' "$work/metrics" | head -n 2 | sed 's/^/       /'
+cat <<END
+
+   And what Ben's client got in step 5: the detail of the error is a problem document (RFC 9457), for programs to read.
+
+END
+problem=$(sed -n 's/^ *DETAIL:  //p' "$work/conflict")
+sql -v problem="$problem" -f - <<<"SELECT jsonb_pretty(:'problem');" | sed 's/^/       /'
 echo
 echo "Done in $SECONDS seconds; the private server is removed now. doc/ is the manual."
