@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -93,7 +95,7 @@ listen_as_set(void)
 	sock = error ? PGINVALID_SOCKET : es_http_listen_on(&address, &error);
 	if (sock != PGINVALID_SOCKET && !es_http_server_start(sock))
 	{
-		closesocket(sock);
+		close(sock);
 		es_http_unlink_socket();
 		error = "libmicrohttpd does not start";
 	}

@@ -335,7 +335,7 @@ es_http_server_fd(void)
 long
 es_http_server_timeout(long most)
 {
-	MHD_UNSIGNED_LONG_LONG timeout;
+	unsigned long long timeout;
 
 	if (server == NULL)
 		return most;
