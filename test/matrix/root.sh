@@ -14,10 +14,14 @@ ROOT_DIR=$ES_ROOT/build/matrix/root
 ROOT_MAJORS=(15 17 18)
 declare -A ROOT_RELEASE=([15]=bookworm [17]=trixie [18]=forky)     # the Debian release that brings each major
 ROOT_PACKAGES=(build-essential iproute2 patch perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl
+	pkg-config libmicrohttpd-dev python3-prometheus-client libtest-json-schema-acceptance-perl
 	dpkg-dev debhelper fakeroot postgresql-server-dev-all)
 for major in "${ROOT_MAJORS[@]}"; do
 	ROOT_PACKAGES+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap")
 done
+# programs that tests run, of packages that would start them as services
+ROOT_TOOLS=(promtool:prometheus prometheus-sql-exporter:prometheus-sql-exporter
+	prometheus-postgres-exporter:prometheus-postgres-exporter)
 ROOT_BASE=${ROOT_RELEASE[${ROOT_MAJORS[-1]}]}
 
 # root_archive LABEL: the URI of a Debian archive in this machine's apt configuration, empty if it has none
@@ -28,7 +32,7 @@ root_archive() {
 
 # root_key: what the root is made from; another key makes another root
 root_key() {
-	echo "$ROOT_BASE" "${ROOT_RELEASE[@]}" "${ROOT_PACKAGES[@]}"
+	echo "$ROOT_BASE" "${ROOT_RELEASE[@]}" "${ROOT_PACKAGES[@]}" "${ROOT_TOOLS[@]}"
 }
 
 root_sources() {
@@ -96,6 +100,13 @@ root_make() {
 	echo "create_main_cluster = false" >"$ROOT_DIR/etc/postgresql-common/createcluster.d/matrix.conf"
 	root_enter apt-get update -q >>"$log" 2>&1 &&
 		root_enter apt-get install -y -q --no-install-recommends "${ROOT_PACKAGES[@]}" >>"$log" 2>&1 &&
+		root_enter bash -ec 'cd /tmp
+			for tool; do
+				apt-get download -q "${tool#*:}"
+				dpkg-deb -x "${tool#*:}"_*.deb unpacked
+				install -m 755 "unpacked/usr/bin/${tool%:*}" /usr/local/bin/
+				rm -rf unpacked ./*.deb
+			done' tools "${ROOT_TOOLS[@]}" >>"$log" 2>&1 &&
 		root_enter apt-get clean ||
 		{ tail -n 20 "$log" >&2; es_die "the packages could not be installed, see $log"; }
 	root_key >"$ROOT_DIR/.key"
