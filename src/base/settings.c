@@ -15,6 +15,7 @@
 
 #define MAX_LANGUAGE_TAG	35	/* what RFC 5646 asks for at least */
 
+bool		es_enable_hard_delete;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -65,6 +66,12 @@ check_language(char **newval, void **extra, GucSource source)
 void
 EsSettingsInit(void)
 {
+	DefineCustomBoolVariable("event_store.enable_hard_delete",
+							 "Lets delete_stream take the events of a stream away for good.",
+							 NULL,
+							 &es_enable_hard_delete,
+							 false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
 							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",

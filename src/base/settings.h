@@ -5,6 +5,7 @@
 #ifndef ES_SETTINGS_H
 #define ES_SETTINGS_H
 
+extern bool es_enable_hard_delete;
 extern int	es_mark_interval;
 extern int	es_max_batch_events;
 extern int	es_max_event_size;
