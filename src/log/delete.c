@@ -87,7 +87,7 @@ es_delete_events(EsStore *store, int64 stream_id, int64 first, int64 before)
 	}
 	PG_FINALLY();
 	{
-		es_guard_close();
+		es_guard_close_delete();
 	}
 	PG_END_TRY();
 	if ((int64) deleted != before - first)

@@ -54,7 +54,7 @@ es_guard_let_insert(Oid relid)
 	ticket = relid;
 }
 
-/* Let a DELETE of the versions of a stream before one of them through; otherwise the same. */
+/* Let a DELETE of the versions of a stream before one of them through, until es_guard_close_delete; otherwise the same. */
 void
 es_guard_let_delete(Oid log, int64 stream_id, int64 before)
 {
@@ -67,6 +67,11 @@ void
 es_guard_close(void)
 {
 	ticket = InvalidOid;
+}
+
+void
+es_guard_close_delete(void)
+{
 	delete_ticket.log = InvalidOid;
 }
 
