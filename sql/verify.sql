@@ -36,6 +36,8 @@ SELECT * FROM pg_temp.found_after('SELECT 1');
 SELECT * FROM pg_temp.found_after($$DELETE FROM event_log WHERE position = 2$$);
 SELECT * FROM pg_temp.found_after($$DELETE FROM event_log WHERE position IN (1, 2)$$);
 SELECT * FROM pg_temp.found_after($$DELETE FROM event_log WHERE position IN (1, 2); UPDATE event_streams SET truncate_before = 3 WHERE stream_name = 'order-1'$$);
+SELECT * FROM pg_temp.found_after($$DELETE FROM event_log WHERE position IN (1, 2); UPDATE event_streams SET truncate_before = 2 WHERE stream_name = 'order-1'$$);
+SELECT * FROM pg_temp.found_after($$UPDATE event_streams SET truncate_before = 99 WHERE stream_name = 'order-1'$$);
 SELECT * FROM pg_temp.found_after($$UPDATE event_log SET version = 7 WHERE position = 3$$);
 SELECT * FROM pg_temp.found_after($$UPDATE event_log SET version = 0 WHERE position = 1$$);
 SELECT * FROM pg_temp.found_after($$ALTER TABLE event_log DROP CONSTRAINT event_log_pkey; UPDATE event_log SET version = 2 WHERE position = 3$$);

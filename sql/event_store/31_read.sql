@@ -15,12 +15,12 @@ CREATE TYPE event_store.recorded_event AS (
 COMMENT ON TYPE event_store.recorded_event IS 'an event as it stands in the log';
 
 CREATE FUNCTION event_store.read_stream(stream text, from_version bigint DEFAULT NULL, max_count bigint DEFAULT 1000,
-	direction text DEFAULT 'forward')
+	direction text DEFAULT 'forward', resolve_links boolean DEFAULT false)
 RETURNS SETOF event_store.recorded_event
 AS 'MODULE_PATHNAME', 'event_store_read_stream'
 LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 100;
-COMMENT ON FUNCTION event_store.read_stream(text, bigint, bigint, text)
-IS 'events of one stream in the order of their versions, forward from its start or backward from its end by default';
+COMMENT ON FUNCTION event_store.read_stream(text, bigint, bigint, text, boolean)
+IS 'events of one stream in the order of their versions, forward from its start or backward from its end by default; links as they are or as what they lead to';
 
 CREATE FUNCTION event_store.read_all(after_position bigint DEFAULT NULL, max_count bigint DEFAULT 1000,
 	types text[] DEFAULT NULL, categories text[] DEFAULT NULL, direction text DEFAULT 'forward')
@@ -93,7 +93,7 @@ COMMENT ON FUNCTION event_store.event(uuid)
 IS 'the event with this id, no row if there is none';
 
 REVOKE ALL ON FUNCTION
-	event_store.read_stream(text, bigint, bigint, text),
+	event_store.read_stream(text, bigint, bigint, text, boolean),
 	event_store.read_all(bigint, bigint, text[], text[], text),
 	event_store.read_category(text, bigint, bigint, text[], text),
 	event_store.read_by_type(text[], bigint, bigint, text),
@@ -105,7 +105,7 @@ REVOKE ALL ON FUNCTION
 	event_store.event(uuid)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	event_store.read_stream(text, bigint, bigint, text),
+	event_store.read_stream(text, bigint, bigint, text, boolean),
 	event_store.read_all(bigint, bigint, text[], text[], text),
 	event_store.read_category(text, bigint, bigint, text[], text),
 	event_store.read_by_type(text[], bigint, bigint, text),

@@ -16,6 +16,7 @@
 #define MAX_LANGUAGE_TAG	35	/* what RFC 5646 asks for at least */
 
 int			es_handler_timeout;
+bool		es_enable_hard_delete;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -104,6 +105,12 @@ EsSettingsInit(void)
 							&es_handler_timeout,
 							1000, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.enable_hard_delete",
+							 "Lets delete_stream take the events of a stream away for good.",
+							 NULL,
+							 &es_enable_hard_delete,
+							 false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
 							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",

@@ -6,6 +6,7 @@
 #define ES_SETTINGS_H
 
 extern int	es_handler_timeout;
+extern bool es_enable_hard_delete;
 extern int	es_mark_interval;
 extern int	es_max_batch_events;
 extern int	es_max_event_size;

@@ -148,7 +148,8 @@ check_events(EsBatch *batch)
 
 		es_batch_enter_part(batch, part);
 		es_stream_check_name(part->stream);
-		bytes += es_events_check(batch->events + part->start, part->count);
+		if (!part->system)
+			bytes += es_events_check(batch->events + part->start, part->count);
 	}
 	duplicate = batch->count > 1 ? es_events_find_duplicate(batch->events, batch->count) : -1;
 	if (duplicate >= 0)
@@ -416,25 +417,32 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 	es_batch_close(&batch);
 }
 
-/* Append to one stream, and return the row that tells where. */
-static Datum
-append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int64 expected)
+/* Append to one stream, and return the append_result that tells where. */
+Datum
+es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
 {
-	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = expected, .count = count};
 	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
 	TupleDesc	desc = lookup_rowtype_tupdesc(OidIsValid(type) ? type : get_func_rettype(fcinfo->flinfo->fn_oid), -1);
 	Datum		values[4];
 	bool		nulls[4] = {0};
 	HeapTuple	tuple;
 
-	es_append(&part, 1, events, false);
-	values[0] = Int64GetDatum(part.result.first_version);
-	values[1] = Int64GetDatum(part.result.last_version);
-	values[2] = Int64GetDatum(part.result.first_position);
-	values[3] = Int64GetDatum(part.result.last_position);
+	es_append(part, 1, events, false);
+	values[0] = Int64GetDatum(part->result.first_version);
+	values[1] = Int64GetDatum(part->result.last_version);
+	values[2] = Int64GetDatum(part->result.first_position);
+	values[3] = Int64GetDatum(part->result.last_position);
 	tuple = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	return HeapTupleGetDatum(tuple);
+}
+
+static Datum
+append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int64 expected)
+{
+	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = expected, .count = count};
+
+	return es_append_one(fcinfo, &part, events);
 }
 
 static void

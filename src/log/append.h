@@ -5,6 +5,8 @@
 #ifndef ES_APPEND_H
 #define ES_APPEND_H
 
+#include "fmgr.h"
+
 #include "log/event.h"
 
 /* Where an append put its events. */
@@ -22,6 +24,7 @@ typedef struct EsAppend
 	text	   *stream;
 	int64		expected;
 	int			count;			/* of its events; 0: check only */
+	bool		system;			/* the events are ours, and of reserved types */
 
 	EsAppended	result;			/* if there are any */
 
@@ -33,5 +36,6 @@ typedef struct EsAppend
 } EsAppend;
 
 extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
+extern Datum es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events);
 
 #endif							/* ES_APPEND_H */

@@ -24,10 +24,12 @@
 #include "base/arguments.h"
 #include "base/errors.h"
 #include "log/horizon.h"
+#include "log/link.h"
 #include "log/mark.h"
 #include "log/merge.h"
 #include "log/meter.h"
 #include "log/read.h"
+#include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "log/wake.h"
@@ -205,18 +207,21 @@ es_read_in_order(EsStore *store, Relation log, const EsReadQuery *query, EsEvent
 	return count;
 }
 
-/* Read the event at a position, if the snapshot sees one. */
-void
+/* Read the event at a position, if the snapshot sees one; tells whether it does. */
+bool
 es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot, EsEventSink sink, void *target)
 {
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
+	bool		found;
 
 	es_scan_log(&scan, store, log, position, position, false, snapshot);
-	if (es_scan_next(&scan, &values, &nulls))
+	found = es_scan_next(&scan, &values, &nulls);
+	if (found)
 		sink(target, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
 	es_scan_end(&scan);
+	return found;
 }
 
 /* --- arguments --- */
@@ -333,6 +338,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	int64		max_count = es_count_argument(fcinfo, 2);
 	bool		backward = es_direction_argument(fcinfo, 3);
 	int64		from = backward ? PG_INT64_MAX : 1;
+	bool		resolve_links;
 	Snapshot	snapshot = GetActiveSnapshot();
 	EsStore    *store;
 	Relation	log;
@@ -342,7 +348,9 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 
 	es_meter_read_begin(&meter);
 	es_require_argument(fcinfo, 0, "stream");
+	es_require_argument(fcinfo, 4, "resolve_links");
 	name = PG_GETARG_TEXT_PP(0);
+	resolve_links = PG_GETARG_BOOL(4);
 	es_stream_check_name(name);
 	if (!PG_ARGISNULL(1))
 		from = PG_GETARG_INT64(1);
@@ -355,16 +363,18 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	es_stream_check_open(&stream, name);
 	if (stream.id != 0 && max_count > 0)
 	{
+		int64		first = es_stream_first_version(store, log, &stream, snapshot);
 		EsScan		scan;
 		Datum	   *values;
 		bool	   *nulls;
 
 		if (backward)
-			es_scan_stream(&scan, store, log, stream.id, 1, from, true, snapshot);
+			es_scan_stream(&scan, store, log, stream.id, first, from, true, snapshot);
 		else
-			es_scan_stream(&scan, store, log, stream.id, from, PG_INT64_MAX, false, snapshot);
+			es_scan_stream(&scan, store, log, stream.id, Max(from, first), PG_INT64_MAX, false, snapshot);
 		for (; count < max_count && es_scan_next(&scan, &values, &nulls); count++)
-			es_put_event(result, name, values, nulls);
+			if (!resolve_links || !es_link_resolve(store, log, values, snapshot, es_put_event, result))
+				es_put_event(result, name, values, nulls);
 		es_scan_end(&scan);
 	}
 	table_close(log, NoLock);

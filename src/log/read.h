@@ -62,7 +62,7 @@ extern void es_final_range(const EsFinal *final, EsStore *store, const EsReadQue
 extern void es_final_end(EsFinal *final);
 extern int64 es_read_in_order(EsStore *store, Relation log, const EsReadQuery *query,
 							  EsEventSink sink, void *target, int64 *passed);
-extern void es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot,
+extern bool es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot,
 							 EsEventSink sink, void *target);
 
 extern void es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls);

@@ -1,6 +1,6 @@
 /*
  * stream.c
- *		Streams: names, locks, creation and deletion.
+ *		Streams: names, locks and rows.
  *
  * A stream is a row of event_streams, made by the first append to it.  Its id
  * is the position of that first event, so ids need no sequence of their own
@@ -15,10 +15,9 @@
  * whole server; from event_store.max_stream_locks on it locks event_log itself
  * against all other appends instead.
  *
- * Ids and names are remembered with the store.  A stream's row never changes
- * but by delete_stream, which invalidates event_streams in every session when
- * it commits, before its locks go: so whoever looks after it has the stream's
- * lock looks right.
+ * Ids and names are remembered with the store, limits and metadata are not.  A
+ * deletion invalidates event_streams in every session when it commits, before
+ * its locks go: so whoever looks after it has the stream's lock looks right.
  */
 #include "postgres.h"
 
@@ -44,7 +43,7 @@
 #include "base/errors.h"
 #include "base/settings.h"
 #include "base/xact.h"
-#include "log/expected.h"
+#include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
 
@@ -295,6 +294,17 @@ es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStream *stream)
 		stream->created_at = DatumGetTimestampTz(slot->tts_values[STREAM_CREATED_AT]);
 		stream->deleted_at = stream->deleted ? DatumGetTimestampTz(slot->tts_values[STREAM_DELETED_AT]) : 0;
 		stream->tid = slot->tts_tid;
+		if (!slot->tts_isnull[STREAM_TRUNCATE_BEFORE])
+			stream->truncate_before = DatumGetInt64(slot->tts_values[STREAM_TRUNCATE_BEFORE]);
+		if (!slot->tts_isnull[STREAM_MAX_COUNT])
+			stream->max_count = DatumGetInt64(slot->tts_values[STREAM_MAX_COUNT]);
+		if (!slot->tts_isnull[STREAM_MAX_AGE])
+		{
+			stream->has_max_age = true;
+			stream->max_age = *DatumGetIntervalP(slot->tts_values[STREAM_MAX_AGE]);
+		}
+		if (!slot->tts_isnull[STREAM_METADATA])
+			stream->metadata = DatumGetJsonbPCopy(slot->tts_values[STREAM_METADATA]);
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -462,9 +472,13 @@ es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now)
 	table_close(streams, NoLock);
 }
 
-/* Set deleted_at.  The caller holds the stream's lock. */
-static void
-mark_deleted(EsStore *store, text *name)
+/*
+ * Change columns of a stream's row, those of which replaces says so.  The
+ * caller holds the stream's lock.  Under REPEATABLE READ and SERIALIZABLE a row
+ * that was changed after the snapshot raises 40001.
+ */
+void
+es_stream_update(EsStore *store, text *name, const Datum *values, const bool *nulls, const bool *replaces)
 {
 	Relation	streams = table_open(store->streams, RowExclusiveLock);
 	TupleTableSlot *old = table_slot_create(streams, NULL);
@@ -474,18 +488,66 @@ mark_deleted(EsStore *store, text *name)
 
 	es_stream_find(store, name, SnapshotSelf, &stream);
 	if (stream.own)
-		CommandCounterIncrement();	/* an append in this very statement may have made it */
+		CommandCounterIncrement();	/* this very statement may have written it */
+	else if (IsolationUsesXactSnapshot())
+	{
+		EsStream	seen;
+
+		es_stream_find(store, name, GetTransactionSnapshot(), &seen);
+		if (seen.id != stream.id || !ItemPointerEquals(&seen.tid, &stream.tid))
+			es_stream_serialization_failure(name);
+	}
 	if (!table_tuple_fetch_row_version(streams, &stream.tid, SnapshotSelf, old))
 		elog(ERROR, "row of stream %lld has gone", (long long) stream.id);
 	ExecCopySlot(new, old);
-	new->tts_values[STREAM_DELETED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
-	new->tts_isnull[STREAM_DELETED_AT] = false;
+	for (int i = 0; i < STREAM_NCOLUMNS; i++)
+	{
+		if (!replaces[i])
+			continue;
+		new->tts_values[i] = values[i];
+		new->tts_isnull[i] = nulls[i];
+	}
 	if (es_table_tuple_update(streams, &stream.tid, new, &only_summarizing))
 		fill_indexes(streams, new, true, only_summarizing);
-	CacheInvalidateRelcache(streams);
+	if (replaces[STREAM_DELETED_AT])
+		CacheInvalidateRelcache(streams);
 	ExecDropSingleTupleTableSlot(old);
 	ExecDropSingleTupleTableSlot(new);
 	table_close(streams, NoLock);
+}
+
+/*
+ * Begin to change a stream: open event_log of the current store, check that the
+ * caller may, lock the stream and look at it as it stands now.  Sets *stream and
+ * its last version, both 0 if there is none.  Under REPEATABLE READ and
+ * SERIALIZABLE a stream that was made, deleted or appended to after the snapshot
+ * raises 40001.
+ */
+Relation
+es_stream_take(EsStore **store, text *name, EsStream *stream, int64 *version)
+{
+	Relation	log = es_store_open_log(store, RowExclusiveLock, ACL_DELETE);
+	int64		guess;
+	int64		id;
+	bool		deleted;
+	bool		own;
+
+	*version = 0;
+	es_stream_lock(*store, log, es_stream_lock_key(name));
+	id = es_stream_find_latest(*store, name, &guess, &deleted);
+	es_stream_find(*store, name, SnapshotSelf, stream);
+	if (id != 0)
+	{
+		Relation	by_version = (*store)->plain ? index_open((*store)->log_by_version, AccessShareLock) : NULL;
+
+		*version = es_scan_latest_version(*store, log, by_version, id, guess, &own);
+		if (by_version != NULL)
+			index_close(by_version, AccessShareLock);
+		if (IsolationUsesXactSnapshot() && !own &&
+			es_scan_true_version(*store, log, id, GetTransactionSnapshot()) != *version)
+			es_stream_serialization_failure(name);
+	}
+	return log;
 }
 
 /*
@@ -540,7 +602,6 @@ es_stream_name(EsStore *store, int64 id, Snapshot snapshot)
 
 PG_FUNCTION_INFO_V1(event_store_stream_version);
 PG_FUNCTION_INFO_V1(event_store_stream_info);
-PG_FUNCTION_INFO_V1(event_store_delete_stream);
 
 Datum
 event_store_stream_version(PG_FUNCTION_ARGS)
@@ -571,8 +632,9 @@ event_store_stream_info(PG_FUNCTION_ARGS)
 	EsScan		scan;
 	Datum	   *row;
 	bool	   *row_nulls;
-	Datum		values[8];
-	bool		nulls[8] = {0};
+	Datum		values[13];
+	bool		nulls[13] = {0};
+	int64		first;
 
 	es_stream_check_name(name);
 	InitMaterializedSRF(fcinfo, 0);
@@ -593,7 +655,15 @@ event_store_stream_info(PG_FUNCTION_ARGS)
 	values[5] = TimestampTzGetDatum(stream.created_at);
 	values[7] = TimestampTzGetDatum(stream.deleted_at);
 	nulls[7] = !stream.deleted;
-	nulls[4] = nulls[6] = true;
+	values[9] = Int64GetDatum(stream.truncate_before);
+	nulls[9] = stream.truncate_before == 0;
+	values[10] = IntervalPGetDatum(&stream.max_age);
+	nulls[10] = !stream.has_max_age;
+	values[11] = Int64GetDatum(stream.max_count);
+	nulls[11] = stream.max_count == 0;
+	values[12] = JsonbPGetDatum(stream.metadata);
+	nulls[12] = stream.metadata == NULL;
+	nulls[4] = nulls[6] = nulls[8] = true;
 	es_scan_stream(&scan, store, log, stream.id, 1, PG_INT64_MAX, true, GetActiveSnapshot());
 	if (es_scan_next(&scan, &row, &row_nulls))
 	{
@@ -603,46 +673,12 @@ event_store_stream_info(PG_FUNCTION_ARGS)
 		nulls[4] = nulls[6] = false;
 	}
 	es_scan_end(&scan);
+	first = es_stream_first_version(store, log, &stream, GetActiveSnapshot());
+	values[8] = Int64GetDatum(first);
+	nulls[8] = stream.deleted || first > DatumGetInt64(values[3]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	table_close(log, NoLock);
 	return (Datum) 0;
-}
-
-Datum
-event_store_delete_stream(PG_FUNCTION_ARGS)
-{
-	text	   *name = PG_GETARG_TEXT_PP(0);
-	int64		expected = PG_GETARG_INT64(1);
-	EsStore    *store;
-	Relation	log;
-	int64		id;
-	int64		version = 0;
-	int64		guess;
-	bool		own;
-	bool		deleted;
-
-	es_stream_check_name(name);
-	log = es_store_open_log(&store, RowExclusiveLock, ACL_DELETE);
-	es_stream_lock(store, log, es_stream_lock_key(name));
-	id = es_stream_find_latest(store, name, &guess, &deleted);
-	if (deleted)
-		es_stream_raise_deleted(name);
-	if (id != 0)
-	{
-		Relation	by_version = store->plain ? index_open(store->log_by_version, AccessShareLock) : NULL;
-
-		version = es_scan_latest_version(store, log, by_version, id, guess, &own);
-		if (by_version != NULL)
-			index_close(by_version, AccessShareLock);
-		if (IsolationUsesXactSnapshot() && !own &&
-			es_scan_true_version(store, log, id, GetTransactionSnapshot()) != version)
-			es_stream_serialization_failure(name);
-	}
-	es_expected_check(expected, version, text_to_cstring(name));
-	if (id != 0)
-		mark_deleted(store, name);
-	table_close(log, NoLock);
-	PG_RETURN_INT64(version);
 }
 
 static void

@@ -1,10 +1,12 @@
 /*
  * stream.h
- *		Streams: names, locks, creation and deletion.
+ *		Streams: names, locks and rows.
  */
 #ifndef ES_STREAM_H
 #define ES_STREAM_H
 
+#include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -21,6 +23,11 @@ typedef struct EsStream
 	TimestampTz created_at;
 	TimestampTz deleted_at;
 	ItemPointerData tid;
+	int64		truncate_before;	/* 0: none */
+	int64		max_count;		/* 0: none */
+	bool		has_max_age;
+	Interval	max_age;
+	Jsonb	   *metadata;		/* palloc'd, NULL: none */
 } EsStream;
 
 extern void es_stream_check_name(text *name);
@@ -34,6 +41,8 @@ extern void es_stream_find(EsStore *store, text *name, Snapshot snapshot, EsStre
 extern int64 es_stream_find_latest(EsStore *store, text *name, int64 *guess, bool *deleted);
 extern void es_stream_remember_version(EsStore *store, text *name, int64 version);
 extern void es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now);
+extern Relation es_stream_take(EsStore **store, text *name, EsStream *stream, int64 *version);
+extern void es_stream_update(EsStore *store, text *name, const Datum *values, const bool *nulls, const bool *replaces);
 extern void es_stream_check_open(const EsStream *stream, text *name);
 
 pg_noreturn extern void es_stream_raise_deleted(text *name);

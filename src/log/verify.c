@@ -70,7 +70,7 @@ enum Invariant
 static const char *const invariants[NINVARIANTS] = {
 	[SOUND] = "the tables are as create_store made them",
 	[GUARDED] = "the guards are on the tables",
-	[DENSE] = "versions of a stream run from 1 without a gap",
+	[DENSE] = "versions of a stream run from its beginning without a gap",
 	[RISING] = "positions rise with the versions of a stream",
 	[KNOWN_STREAM] = "every event belongs to a stream",
 	[STREAM_HAS_EVENTS] = "every stream has events",
@@ -146,7 +146,7 @@ typedef struct StreamState
 {
 	int64		id;
 	bool		known;			/* has a row in event_streams */
-	bool		trimmed;		/* whose first events may be gone */
+	int64		truncate_before;	/* the versions before may be gone; 1: none */
 	int64		events;
 	int64		version;		/* of the last event */
 	int64		position;
@@ -155,8 +155,13 @@ typedef struct StreamState
 static void
 stream_ends(Verification *v, const StreamState *stream)
 {
-	if (stream->known && stream->events == 0 && !stream->trimmed)
+	if (!stream->known)
+		return;
+	if (stream->events == 0)
 		violation(v, STREAM_HAS_EVENTS, "stream_id " INT64_FORMAT, stream->id);
+	else if (stream->truncate_before > stream->version + 1)
+		violation(v, DENSE, "stream_id " INT64_FORMAT ": truncated before " INT64_FORMAT ", its last version is " INT64_FORMAT,
+				  stream->id, stream->truncate_before, stream->version);
 }
 
 static void
@@ -166,7 +171,8 @@ verify_event(Verification *v, StreamState *stream, int64 version, int64 position
 
 	if (stream->events == 0 && !stream->known)
 		violation(v, KNOWN_STREAM, "stream_id " INT64_FORMAT ", position " INT64_FORMAT, stream->id, position);
-	if (version != stream->version + 1 && !(stream->events == 0 && stream->trimmed && version > 1))
+	if (version != stream->version + 1 &&
+		!(stream->events == 0 && version > 1 && version <= stream->truncate_before))
 		violation(v, DENSE, "stream_id " INT64_FORMAT ": version " INT64_FORMAT " follows " INT64_FORMAT,
 				  stream->id, version, stream->version);
 	if (stream->events > 0 && position <= stream->position)
@@ -218,7 +224,7 @@ verify_streams(Verification *v)
 			if (DatumGetInt32(values[1]) == 0)
 			{
 				stream.known = true;
-				stream.trimmed = DatumGetBool(values[6]);
+				stream.truncate_before = DatumGetInt64(values[6]);
 			}
 			else
 				verify_event(v, &stream, DatumGetInt64(values[2]), DatumGetInt64(values[3]),

@@ -22,6 +22,7 @@
 
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
 #include "model/rehydrate.h"
@@ -80,6 +81,25 @@ es_fold_forward(EsFold *fold, EsStore *store, Relation log, int64 stream_id, con
 }
 
 /*
+ * Refuse to fold from the middle of a stream: what its limits hide has to be in
+ * the kept state that the fold has begun with, unless the bound is before the
+ * first event.
+ */
+static void
+check_beginning(const EsFold *fold, EsStore *store, Relation log, const EsStream *stream, const EsBound *bound)
+{
+	int64		first = es_stream_first_version(store, log, stream, GetActiveSnapshot());
+
+	if (first > fold->version + 1 && bound->version > 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+							ES_MEMBERS(ES_TEXT("stream", text_to_cstring(fold->stream)), ES_INT("first_version", first)),
+							"cannot fold stream \"%s\": it begins at version %lld and no state is kept of what was before",
+							text_to_cstring(fold->stream), (long long) first),
+				 errhint("Before a stream is truncated, keep its state with event_store.take_snapshot(); older states are then out of reach.")));
+}
+
+/*
  * The state of the aggregate in a stream, up to the bound, as the active
  * snapshot sees it; sets *stream_id.  The fold is the caller's to end.
  */
@@ -103,6 +123,7 @@ es_rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *name, c
 	 */
 	if (bound->position == PG_INT64_MAX && !bound->by_time && !es_events_are_hidden(store))
 		(void) es_snapshot_load(fold, store, stream.id, bound->version, GetActiveSnapshot());
+	check_beginning(fold, store, log, &stream, bound);
 	es_fold_forward(fold, store, log, stream.id, bound);
 	return fold;
 }

@@ -4,14 +4,18 @@
  *
  * Triggers on event_log and event_streams refuse every other INSERT, UPDATE,
  * DELETE and TRUNCATE, whoever asks.  Our own writes go to the table directly
- * and fire no trigger, except inserts that have to go through SQL: they buy a
- * ticket first, which the trigger takes, so that nothing else that runs inside
- * the statement (a user's trigger, say) gets through on it.
+ * and fire no trigger, except those that have to go through SQL: they buy a
+ * ticket first.  That of an INSERT is taken by the trigger, that of a DELETE is
+ * good for the first versions of one stream only, so that nothing else that runs
+ * inside the statement (a user's trigger, say) gets through on it.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/partition.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "parser/parse_func.h"
 #include "replication/logicalworker.h"
@@ -23,6 +27,14 @@
 #include "store/guard.h"
 
 static Oid	ticket = InvalidOid;	/* table that the next INSERT may write */
+
+/* Rows that a DELETE may take away. */
+static struct
+{
+	Oid			log;			/* InvalidOid: none */
+	int64		stream_id;
+	int64		before;			/* the first version that stays */
+}			delete_ticket;
 
 /* The function of the guard triggers, InvalidOid if it is not there. */
 Oid
@@ -42,10 +54,44 @@ es_guard_let_insert(Oid relid)
 	ticket = relid;
 }
 
+/* Let a DELETE of the versions of a stream before one of them through, until es_guard_close_delete; otherwise the same. */
+void
+es_guard_let_delete(Oid log, int64 stream_id, int64 before)
+{
+	delete_ticket.log = log;
+	delete_ticket.stream_id = stream_id;
+	delete_ticket.before = before;
+}
+
 void
 es_guard_close(void)
 {
 	ticket = InvalidOid;
+}
+
+void
+es_guard_close_delete(void)
+{
+	delete_ticket.log = InvalidOid;
+}
+
+/* Is the row, of event_log or of a partition of it, one that may be deleted? */
+static bool
+may_delete(Relation rel, HeapTuple row)
+{
+	Oid			relid = RelationGetRelid(rel);
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			stream_id = SPI_fnumber(desc, "stream_id");
+	int			version = SPI_fnumber(desc, "version");
+	bool		isnull;
+
+	if (!OidIsValid(delete_ticket.log) || stream_id <= 0 || version <= 0)
+		return false;
+	if (relid != delete_ticket.log &&
+		(!rel->rd_rel->relispartition || !list_member_oid(get_partition_ancestors(relid), delete_ticket.log)))
+		return false;
+	return DatumGetInt64(heap_getattr(row, stream_id, desc, &isnull)) == delete_ticket.stream_id &&
+		DatumGetInt64(heap_getattr(row, version, desc, &isnull)) < delete_ticket.before;
 }
 
 /*
@@ -108,6 +154,9 @@ event_store_guard_table(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && may_delete(trigger->tg_relation, trigger->tg_trigtuple))
+		return PointerGetDatum(trigger->tg_trigtuple);
+
 	/* A logical copy takes over what its publisher has let through. */
 	if (IsLogicalWorker())
 		return PointerGetDatum(TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ? NULL :
@@ -128,5 +177,5 @@ event_store_guard_table(PG_FUNCTION_ARGS)
 						"it would bypass versions and order" : "recorded events do not change"),
 			 TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ?
 			 errhint("Write events with event_store.append(). To restore the rows of a dump, use pg_restore --disable-triggers.") :
-			 errhint("To close a stream use event_store.delete_stream(), to drop a store event_store.drop_store().")));
+			 errhint("To close a stream use event_store.delete_stream(), to cut its beginning event_store.truncate_stream(), to drop a store event_store.drop_store().")));
 }

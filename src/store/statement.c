@@ -162,10 +162,18 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 	" WHERE event_id OPERATOR(pg_catalog.=) $1",
 		1, {UUIDOID}},
 
-	/* Each stream's own row and then its events; the last column: may its first events be gone? */
+	[ES_STMT_DELETE_EVENTS] = {"DELETE FROM $S.event_log WHERE stream_id OPERATOR(pg_catalog.=) $1"
+	" AND version OPERATOR(pg_catalog.<) $2",
+		2, {INT8OID, INT8OID}},
+	[ES_STMT_LIMITED_STREAMS] = {"SELECT stream_id, stream_name FROM $S.event_streams"
+	" WHERE stream_id OPERATOR(pg_catalog.>) $1"
+	" AND (truncate_before IS NOT NULL OR max_age IS NOT NULL OR max_count IS NOT NULL)"
+	" ORDER BY stream_id USING OPERATOR(pg_catalog.<) LIMIT $2",
+		2, {INT8OID, INT8OID}},
+
+	/* Each stream's own row and then its events; the last column: the versions before it may be gone */
 	[ES_STMT_VERIFY_STREAMS] = {"SELECT stream_id, 0 AS kind, 0::pg_catalog.int8 AS version, NULL::pg_catalog.int8,"
-	" NULL::pg_catalog.uuid, stream_name, truncate_before IS NOT NULL OR max_age IS NOT NULL"
-	" OR max_count IS NOT NULL OR deleted_at IS NOT NULL FROM $S.event_streams"
+	" NULL::pg_catalog.uuid, stream_name, COALESCE(truncate_before, 1) FROM $S.event_streams"
 	" UNION ALL SELECT stream_id, 1, version, position, event_id, NULL, NULL FROM $S.event_log"
 	" ORDER BY stream_id USING OPERATOR(pg_catalog.<), kind USING OPERATOR(pg_catalog.<),"
 	" version USING OPERATOR(pg_catalog.<)"},
@@ -181,6 +189,8 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 		COMMANDS_NCOLUMNS, {UUIDOID, INT8OID, TIMESTAMPTZOID, JSONBOID}},
 	[ES_STMT_FORGET_COMMANDS] = {"DELETE FROM $S.event_commands WHERE dispatched_at OPERATOR(pg_catalog.<) $1",
 		1, {TIMESTAMPTZOID}},
+	[ES_STMT_DELETE_SNAPSHOTS] = {"DELETE FROM $S.event_snapshots WHERE stream_id OPERATOR(pg_catalog.=) $1",
+		1, {INT8OID}},
 	[ES_STMT_SAVE_SNAPSHOT] = {"INSERT INTO $S.event_snapshots AS s"
 	" (stream_id, version, definition, created_at, aggregate, state) VALUES ($1, $2, $3, $4, $5, $6)"
 	" ON CONFLICT (stream_id, aggregate) DO UPDATE SET version = excluded.version,"
@@ -410,7 +420,9 @@ es_statement_found_schemas(void)
  * parameters of the inserts are the columns of their tables; of a stream read the
  * stream's id, lowest and highest version; of a log read lowest and highest
  * position; of a read by id the id; of the look for event ids that are there
- * twice the range of those made here.
+ * twice the range of those made here; of the delete of events the stream's id and
+ * the first version that stays; of the look for streams with limits the id after
+ * which to look and how many; of the delete of snapshots the stream's id.
  */
 SPIPlanPtr
 es_statement_plan(EsStore *store, EsStatement which)

@@ -19,9 +19,6 @@ ROOT_PACKAGES=(build-essential iproute2 patch perl libipc-run-perl libtap-parser
 for major in "${ROOT_MAJORS[@]}"; do
 	ROOT_PACKAGES+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap")
 done
-# programs that tests run, of packages that would start them as services
-ROOT_TOOLS=(promtool:prometheus prometheus-sql-exporter:prometheus-sql-exporter
-	prometheus-postgres-exporter:prometheus-postgres-exporter)
 ROOT_BASE=${ROOT_RELEASE[${ROOT_MAJORS[-1]}]}
 
 # root_archive LABEL: the URI of a Debian archive in this machine's apt configuration, empty if it has none
@@ -32,7 +29,7 @@ root_archive() {
 
 # root_key: what the root is made from; another key makes another root
 root_key() {
-	echo "$ROOT_BASE" "${ROOT_RELEASE[@]}" "${ROOT_PACKAGES[@]}" "${ROOT_TOOLS[@]}"
+	echo "$ROOT_BASE" "${ROOT_RELEASE[@]}" "${ROOT_PACKAGES[@]}"
 }
 
 root_sources() {
@@ -100,13 +97,6 @@ root_make() {
 	echo "create_main_cluster = false" >"$ROOT_DIR/etc/postgresql-common/createcluster.d/matrix.conf"
 	root_enter apt-get update -q >>"$log" 2>&1 &&
 		root_enter apt-get install -y -q --no-install-recommends "${ROOT_PACKAGES[@]}" >>"$log" 2>&1 &&
-		root_enter bash -ec 'cd /tmp
-			for tool; do
-				apt-get download -q "${tool#*:}"
-				dpkg-deb -x "${tool#*:}"_*.deb unpacked
-				install -m 755 "unpacked/usr/bin/${tool%:*}" /usr/local/bin/
-				rm -rf unpacked ./*.deb
-			done' tools "${ROOT_TOOLS[@]}" >>"$log" 2>&1 &&
 		root_enter apt-get clean ||
 		{ tail -n 20 "$log" >&2; es_die "the packages could not be installed, see $log"; }
 	root_key >"$ROOT_DIR/.key"
@@ -119,6 +109,11 @@ root_copy() {
 	es_files | while IFS= read -rd '' file; do
 		[[ ! -f $ES_ROOT/$file ]] || printf '%s\0' "$file"
 	done | tar -C "$ES_ROOT" --null --verbatim-files-from -T - -cf - | tar -C "$to" --no-same-owner -xf -
+	# what test/setup.sh fetched here serves there too; without a network it cannot fetch
+	if [[ -d $ES_ROOT/build/tools ]]; then
+		mkdir -p "$to/build"
+		cp -R "$ES_ROOT/build/tools" "$to/build/"
+	fi
 }
 
 root_run() {

@@ -142,6 +142,8 @@ SELECT is(pg_temp.state(command), state, command) FROM (VALUES
 	($$SELECT event_store.read_stream('$all')$$, '22023'), ($$SELECT event_store.read_stream('')$$, '22023'), ($$SELECT event_store.read_stream(repeat('x', 513))$$, '54000'),
 	($$SELECT event_store.stream_version('$all')$$, '22023'), ($$SELECT event_store.stream_version('')$$, '22023'), ($$SELECT event_store.stream_version(repeat('x', 513))$$, '54000'),
 	($$SELECT event_store.stream_info('$all')$$, '22023'), ($$SELECT event_store.stream_info('')$$, '22023'), ($$SELECT event_store.stream_info(repeat('x', 513))$$, '54000'),
+	($$SELECT event_store.truncate_stream('$all', 1)$$, '22023'), ($$SELECT event_store.set_stream_metadata('')$$, '22023'), ($$SELECT event_store.stream_metadata('$all')$$, '22023'),
+	($$SELECT event_store.link_event('$all', '00000000-0000-4000-8000-000000000001')$$, '22023'),
 	($$SELECT event_store.delete_stream('$all')$$, '22023'), ($$SELECT event_store.delete_stream('')$$, '22023'), ($$SELECT event_store.delete_stream(repeat('x', 513))$$, '54000')) v(command, state);
 SELECT is((SELECT message FROM pg_temp.problem(format('SELECT event_store.append_event(%L, %L)', 'a' || repeat(U&'\20AC', 200), 'T'))),
 	'stream name "a' || repeat(U&'\20AC', 19) || '..." has 601 bytes, more than the limit of 512', 'a long name is cut between characters in the message');

@@ -31,6 +31,7 @@ DO $$ BEGIN
 END $$;
 
 -- each command as each role; every one is undone
+SET event_store.enable_hard_delete = on;
 CREATE TEMP TABLE matrix (n serial, command text, super text, owner text, admin text, writer text, reader text, guest text, nobody text);
 INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody) VALUES
 	-- append
@@ -86,6 +87,16 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.unregister_aggregate('order')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.delete_stream('order-1', hard => true)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SET event_store.enable_hard_delete = on$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.truncate_stream('order-1', 1)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.set_stream_metadata('order-1', '{}', '1 day', 1)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	-- the answer to one who may not change it tells nothing of the stream
+	($$SELECT event_store.truncate_stream('nothing', 1)$$, 'VE003', 'VE003', 'VE003', '42501', '42501', '42501', 'VE006'),
+	($$CALL event_store.scavenge_store()$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.stream_metadata('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.link_event('links', '00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$SELECT event_store.link_event('links', '00000000-0000-4000-8000-00000000000f')$$, '42704', '42704', '42704', '42704', '42704', '42501', 'VE006'),
 	($$SELECT event_store.create_store('mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.create_store('spare')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.create_store('sales', if_not_exists => true)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),

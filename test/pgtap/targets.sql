@@ -354,6 +354,17 @@ SELECT results_eq($$SELECT * FROM pg_temp.content('parts')$$, $$SELECT * FROM pg
 SELECT is((SELECT count(DISTINCT tableoid)::int FROM parts.event_log), 3, 'in all its partitions');
 SET search_path = parts, public;
 SELECT is(pg_temp.state('DELETE FROM parts.part3'), '0A000', 'a DELETE from a partition is refused like one from the log');
+SELECT event_store.truncate_stream('many-1', 500);
+CALL event_store.scavenge_store(100);
+SELECT results_eq($$SELECT count(*)::int, min(version) FROM event_store.read_stream('many-1', max_count => NULL)$$, $$VALUES (204, 500::bigint)$$, 'a stream is truncated');
+SELECT is((SELECT count(*)::int FROM event_log WHERE stream_id = (SELECT stream_id FROM event_streams WHERE stream_name = 'many-1')), 204, 'events go away from all partitions');
+RESET ROLE;
+SET event_store.enable_hard_delete = on;
+SET ROLE regress_es_targets;
+SELECT is(event_store.delete_stream('many-1', 703, true), 703::bigint, 'and so does a whole stream');
+SELECT is((SELECT string_agg(event_type, ' ') FROM event_log WHERE stream_id = (SELECT stream_id FROM event_streams WHERE stream_name = 'many-1')), '$stream-deleted', 'but for its last event');
+SELECT is_empty($$SELECT * FROM event_store.verify_store() WHERE violations > 0 AND invariant <> 'the durable mark follows the horizon'$$, 'which leaves it sound');
+SELECT is(pg_temp.state('DELETE FROM parts.part3'), '0A000', 'with its guard');
 SET search_path = public;
 DROP SCHEMA parts, whole CASCADE;
 

@@ -80,6 +80,25 @@ $publisher->wait_for_catchup('events');
 is($subscriber->safe_psql('postgres', q{SELECT status FROM event_store.stream_info('fast-1')}),
 	'deleted', 'a deleted stream is deleted on the copy');
 
+# So do limits, what is taken away, and what a hard deletion leaves.
+$publisher->safe_psql('postgres', q{
+	SELECT event_store.truncate_stream('before-1', 5);
+	CALL event_store.scavenge_store();
+	SET event_store.enable_hard_delete = on;
+	SELECT event_store.delete_stream('before-2', hard => true)});
+$publisher->wait_for_catchup('events');
+is( $subscriber->safe_psql('postgres',
+		q{SELECT min(version), count(*) FROM shop.event_log JOIN shop.event_streams USING (stream_id) WHERE stream_name = 'before-1'}),
+	$publisher->safe_psql('postgres',
+		q{SELECT min(version), count(*) FROM shop.event_log JOIN shop.event_streams USING (stream_id) WHERE stream_name = 'before-1' AND version >= 5}),
+	'what is taken away is gone on the copy');
+is( $subscriber->safe_psql('postgres',
+		q{SELECT event_type FROM shop.event_log JOIN shop.event_streams USING (stream_id) WHERE stream_name = 'before-2'}),
+	'$stream-deleted', 'and a hard deletion leaves there what it leaves here');
+is($subscriber->safe_psql('postgres', q{SELECT invariant, example FROM event_store.verify_store() WHERE violations > 0}),
+	'', 'the copy is sound');
+sqlstate_is($subscriber, 'CALL event_store.scavenge_store()', '55000', 'nothing is taken away on a copy itself');
+
 # Without its subscription the copy is a store, and counts on above its rows.
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION events');
 is( $subscriber->safe_psql('postgres',
