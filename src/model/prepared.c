@@ -278,7 +278,8 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	entry->registry = es_extension_relation(kind->registry);
 	prepared->kind = kind;
 	prepared->entry = entry;
-	prepared->generation = entry->generation;
+	/* what is watched for a copy in use is forgotten here, so that one is not kept */
+	prepared->generation = ++entry->generation;
 	prepared->context = context;
 	prepared->name = pstrdup(entry->key.name);
 	prepared->role = GetUserId();
