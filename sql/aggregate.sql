@@ -263,6 +263,17 @@ REVOKE EXECUTE ON FUNCTION apply_order FROM PUBLIC;
 SET ROLE regress_es_reader;
 SELECT event_store.rehydrate('order', '1');
 RESET ROLE;
+-- a right that came with a role goes with it
+GRANT EXECUTE ON FUNCTION apply_order TO regress_es_stranger;
+GRANT regress_es_stranger TO regress_es_reader;
+SET ROLE regress_es_reader;
+SELECT version FROM event_store.rehydrate('order', '1');
+RESET ROLE;
+REVOKE regress_es_stranger FROM regress_es_reader;
+SET ROLE regress_es_reader;
+SELECT version FROM event_store.rehydrate('order', '1');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION apply_order FROM regress_es_stranger;
 SELECT version FROM event_store.rehydrate('order', '1');
 BEGIN READ ONLY;
 SELECT version FROM event_store.rehydrate('order', '1');

@@ -117,6 +117,17 @@ DO $$ BEGIN
 EXCEPTION WHEN SQLSTATE 'VE015' THEN
 	RAISE NOTICE 'too slow, but the transaction goes on: %', (event_store.dispatch('PayOrder', '{"order_id": "o1"}', timeout => '1 min')).events;
 END $$;
+-- a state of a composite type, folded from whole events inside of the limit, is used after it
+CREATE TYPE visited AS (visits int, last_type text);
+CREATE FUNCTION visit(state visited, event event_store.recorded_event) RETURNS visited IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN state.visits := state.visits + 1; state.last_type := event.type; RETURN state; END $$;
+CREATE FUNCTION do_visit(state visited, command jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN '{"type": "Visited", "data": {}}'::jsonb;
+SELECT event_store.register_aggregate('visitor', 'visit', '(0,)');
+SELECT event_store.register_command('Visit', 'visitor', 'do_visit', 'id');
+SELECT version, state FROM event_store.dispatch('Visit', '{"id": 1}', timeout => '1 min', returning_state => true);
+SELECT version, state FROM event_store.dispatch('Visit', '{"id": 1}', timeout => '1 min', returning_state => true);
+SELECT event_store.unregister_command('Visit');
+SELECT event_store.unregister_aggregate('visitor');
 
 -- snapshots by themselves: systems 2.3.11
 SELECT event_store.register_aggregate('order', 'apply_order', '{}', snapshot_every => 3, replace => true);

@@ -96,8 +96,14 @@ recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls)
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
 
+	/* a copy: the fold may outlive the resource owner of now, which is a subtransaction's if there is a time limit */
 	if (fold->event_type == NULL)
-		fold->event_type = lookup_rowtype_tupdesc(es_apply_event_type(), -1);
+	{
+		MemoryContext caller = MemoryContextSwitchTo(fold->context);
+
+		fold->event_type = lookup_rowtype_tupdesc_copy(es_apply_event_type(), -1);
+		MemoryContextSwitchTo(caller);
+	}
 	es_recorded_event(fold->stream, row, row_nulls, values, nulls);
 	return HeapTupleGetDatum(heap_form_tuple(fold->event_type, values, nulls));
 }
@@ -188,8 +194,6 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 void
 es_fold_end(EsFold *fold)
 {
-	if (fold->event_type != NULL)
-		ReleaseTupleDesc(fold->event_type);
 	MemoryContextDelete(fold->context);
 }
 

@@ -88,7 +88,7 @@ syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
 	hash_seq_init(&status, cache);
 	while ((entry = hash_seq_search(&status)) != NULL)
 	{
-		bool		hit = hashvalue == 0 || entry->watch_all;
+		bool		hit = hashvalue == 0 || entry->watch_all || cacheid == AUTHMEMROLEMEM || cacheid == AUTHOID;
 
 		for (int i = 0; i < entry->nwatched && !hit; i++)
 			hit = entry->watched[i].cacheid == cacheid && entry->watched[i].hash == hashvalue;
@@ -278,7 +278,8 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	entry->registry = es_extension_relation(kind->registry);
 	prepared->kind = kind;
 	prepared->entry = entry;
-	prepared->generation = entry->generation;
+	/* what is watched for a copy in use is forgotten here, so that one is not kept */
+	prepared->generation = ++entry->generation;
 	prepared->context = context;
 	prepared->name = pstrdup(entry->key.name);
 	prepared->role = GetUserId();
@@ -329,6 +330,9 @@ es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *st
 		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 		CacheRegisterSyscacheCallback(PROCOID, syscache_callback, (Datum) 0);
 		CacheRegisterSyscacheCallback(TYPEOID, syscache_callback, (Datum) 0);
+		/* the right to execute a function may come with a role */
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, syscache_callback, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, syscache_callback, (Datum) 0);
 	}
 
 	memset(&key, 0, sizeof(key));

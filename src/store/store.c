@@ -291,8 +291,8 @@ columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
 static bool
 has_foreign_trigger(Relation rel, int events)
 {
-	TriggerDesc *triggers = rel->trigdesc;
-	Oid			guard = triggers != NULL ? es_guard_function() : InvalidOid;
+	Oid			guard = rel->trigdesc != NULL ? es_guard_function() : InvalidOid;
+	TriggerDesc *triggers = rel->trigdesc;	/* an invalidation during the look-up would free it */
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
