@@ -20,7 +20,7 @@
 #include "observe/problem.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
-#include "store/store.h"
+#include "store/tenant.h"
 
 ES_MODULE_MAGIC;
 
@@ -37,7 +37,7 @@ _PG_init(void)
 	EsShmemInit();
 	EsXactInit();
 	EsProblemLogInit();
-	EsStoreInit();
+	EsTenantGuardInit();
 	EsSlotInit();
 	EsHorizonInit();
 	EsWakeInit();

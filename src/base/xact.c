@@ -16,6 +16,7 @@
 
 static const EsXactHook *hooks[MAX_HOOKS];
 static int	nhooks = 0;
+static uint64 number = 1;
 
 /* Add a hook; only while _PG_init runs.  hook must live as long as the process. */
 void
@@ -23,6 +24,13 @@ es_xact_register(const EsXactHook *hook)
 {
 	Assert(nhooks < MAX_HOOKS);
 	hooks[nhooks++] = hook;
+}
+
+/* A number of the transaction in progress, unique in this session, never 0. */
+uint64
+es_xact_number(void)
+{
+	return number;
 }
 
 static void
@@ -38,15 +46,20 @@ xact_callback(XactEvent event, void *arg)
 
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
+			number++;
 			for (int i = 0; i < nhooks; i++)
 				if (hooks[i]->end)
 					hooks[i]->end(event == XACT_EVENT_COMMIT);
 			break;
 
+		case XACT_EVENT_PREPARE:
+			number++;
+			break;
+
 		default:
 
 			/*
-			 * PREPARE leaves nothing to do, since a transaction with
+			 * PREPARE leaves nothing else to do, since a transaction with
 			 * anything to release is refused before it; parallel workers
 			 * never hold anything.
 			 */

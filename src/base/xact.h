@@ -19,6 +19,7 @@ typedef struct EsXactHook
 	void		(*end) (bool committed);
 } EsXactHook;
 
+extern uint64 es_xact_number(void);
 extern void es_xact_register(const EsXactHook *hook);
 
 extern void EsXactInit(void);
