@@ -20,6 +20,7 @@ if [[ ${1:-} == test ]]; then
 	command -v patch >/dev/null || missing+=(patch)
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	perl -MTAP::Parser::SourceHandler::pgTAP -e 1 2>/dev/null || missing+=(libtap-parser-sourcehandler-pgtap-perl)
+	PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || missing+=(pgbouncer)
 	# brings the test suite of JSON Schema
 	perl -e 'exit !grep { -d "$_/auto/share/dist/Test-JSON-Schema-Acceptance" } @INC' || missing+=(libtest-json-schema-acceptance-perl)
 fi
@@ -54,10 +55,19 @@ if ((${#missing[@]} + ${#server[@]} > 0)); then
 	if [[ " ${server[*]} " == *" postgresql-$ES_MAJOR "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
 		no_cluster=/etc/postgresql-common/createcluster.d/event_store.conf
 		mkdir -p "${no_cluster%/*}"
-		trap 'rm -f "$no_cluster"' EXIT
+		trap 'rm -f "$no_cluster" "${no_service:-}"' EXIT
 		echo "create_main_cluster = false" >"$no_cluster"
 	fi
+	# So does that of a pooler with its service.
+	no_service=
+	if [[ " ${missing[*]} " == *" pgbouncer "* && ! -e /usr/sbin/policy-rc.d ]]; then
+		no_service=/usr/sbin/policy-rc.d
+		trap 'rm -f "$no_cluster" "$no_service"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$no_service"
+		chmod +x "$no_service"
+	fi
 	apt install --no-install-recommends "${server[@]}" "${missing[@]}"
+	[[ -z $no_service ]] || rm -f "$no_service"
 	if [[ -n $no_cluster ]]; then
 		rm -f "$no_cluster"
 		rmdir --ignore-fail-on-non-empty "${no_cluster%/*}"

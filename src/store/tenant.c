@@ -3,10 +3,10 @@
  *		Which tenant a call is for, and what is known of tenants.
  *
  * A tenant is a row of event_store.tenant_registry and a schema with a store.
- * The row knows the schema by its OID.  After a restore OIDs are others: then
- * it is the schema of the recorded name, if its store has the recorded number.
- * A schema that was renamed by hand keeps its OID.  So neither needs
- * bookkeeping, and no schema becomes a tenant's by its name alone.
+ * The row knows the schema by its OID and its name.  After a restore OIDs are
+ * others: then it is the schema of that name, if its store has the recorded
+ * number.  A schema that is renamed keeps its OID, and the name is noted (see
+ * store/tenant_guard).  No schema becomes a tenant's by its name alone.
  *
  * What was looked up is remembered by schema and by name, the negative answers
  * too, for the guard asks about every table of every statement.  A change of
@@ -359,9 +359,13 @@ es_tenant_current(EsTenant *tenant)
 	Oid			buffer[PATH_LENGTH];
 	Oid		   *path = buffer;
 	int			length;
-	bool		named = es_tenant_is_set();
+	bool		named;
 	bool		found = false;
 
+	/* so that a suspension is seen at once, also by a transaction that has all its locks */
+	if (es_tenants_exist())
+		AcceptInvalidationMessages();
+	named = es_tenant_is_set();
 	if (named)
 		es_tenant_get(es_tenant, tenant);
 	else if (!es_tenants_exist())

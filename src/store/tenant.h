@@ -58,6 +58,9 @@ extern char *es_tenant_name_argument(FunctionCallInfo fcinfo, int argument, cons
 extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 
+/* store/tenant_manage */
+extern void es_tenant_note_schema(const char *name, const char *schema);
+
 /* store/tenant_guard */
 extern int	es_tenant_lift_guard(void);
 extern void es_tenant_guard_named(Oid nspid);

@@ -6,7 +6,8 @@
  * names came into it: qualified names, views, plans and functions made under
  * another tenant, COPY.  Owners and superusers are no exception; they lift it
  * with event_store.guard, or name a tenant.  Utility statements that work on a
- * whole relation are looked at too.
+ * whole relation are looked at too.  A schema that is renamed by hand is noted
+ * in the registry on this occasion.
  *
  * It stops mistakes.  What keeps a hostile role out are the rights on the
  * schema.
@@ -152,20 +153,22 @@ es_tenant_guard_named(Oid nspid)
 static bool
 check_perms(ES_CHECK_PERMS_ARGS)
 {
-	if (is_on())
-	{
-		Oid			passed = InvalidOid;	/* the schema looked at last */
-		bool		passed_write = false;
-		ListCell   *lc;
+	Oid			passed = InvalidOid;	/* the schema looked at last */
+	bool		passed_write = false;
+	ListCell   *lc;
 
+	if (es_guard != ES_GUARD_OFF)
 		foreach(lc, range_table)
 		{
 			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 			bool		write;
 			Oid			nspid;
 
+			/* queries on the catalogues alone must never wait for the registry */
 			if (rte->rtekind != RTE_RELATION || rte->relid < FirstNormalObjectId)
 				continue;
+			if (!is_on())
+				break;
 			write = rte->rellockmode > AccessShareLock;
 			nspid = get_rel_namespace(rte->relid);
 			if (nspid == passed && (passed_write || !write))
@@ -174,7 +177,6 @@ check_perms(ES_CHECK_PERMS_ARGS)
 			passed = nspid;
 			passed_write = write;
 		}
-	}
 	return prev_check_perms == NULL || prev_check_perms(ES_CHECK_PERMS_PASS);
 }
 
@@ -292,17 +294,41 @@ check_utility(Node *statement)
 	}
 }
 
+/* The tenant whose schema a statement is to rename; false if it does not do that. */
+static bool
+renames_tenant(Node *statement, EsTenant *tenant)
+{
+	RenameStmt *rename = (RenameStmt *) statement;
+	Oid			nspid;
+
+	if (!IsA(statement, RenameStmt) || rename->renameType != OBJECT_SCHEMA || !es_tenants_exist())
+		return false;
+	nspid = get_namespace_oid(rename->subname, true);
+	return OidIsValid(nspid) && es_tenant_of_schema(nspid, tenant);
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
 				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *qc)
 {
+	EsTenant	tenant;
+	bool		renamed = false;
+
 	/* in a transaction that has failed the only statements are those that end it */
-	if (es_guard != ES_GUARD_OFF && IsTransactionState())
-		check_utility(pstmt->utilityStmt);
+	if (IsTransactionState())
+	{
+		if (es_guard != ES_GUARD_OFF)
+			check_utility(pstmt->utilityStmt);
+		renamed = renames_tenant(pstmt->utilityStmt, &tenant);
+	}
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query, read_only_tree, context, params, environment, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, qc);
+
+	/* so that a dump knows where the tenant is */
+	if (renamed)
+		es_tenant_note_schema(NameStr(tenant.name), castNode(RenameStmt, pstmt->utilityStmt)->newname);
 }
 
 static Size

@@ -136,6 +136,26 @@ own_row(Relation registry, const char *name, EsTenant *tenant)
 	return es_tenant_row(registry, name);
 }
 
+/* The schema of a tenant, which is known by its OID, has got another name. */
+void
+es_tenant_note_schema(const char *name, const char *schema)
+{
+	Relation	registry = es_tenant_open_registry(RowExclusiveLock);
+	HeapTuple	row = es_tenant_row(registry, name);
+	Datum		values[TENANT_NCOLUMNS] = {0};
+	bool		nulls[TENANT_NCOLUMNS] = {0};
+	bool		replace[TENANT_NCOLUMNS] = {0};
+
+	if (HeapTupleIsValid(row))
+	{
+		values[TENANT_SCHEMA_NAME] = CStringGetTextDatum(schema);
+		values[TENANT_SCHEMA_OID] = ObjectIdGetDatum(get_namespace_oid(schema, false));
+		replace[TENANT_SCHEMA_NAME] = replace[TENANT_SCHEMA_OID] = true;
+		update_row(registry, row, values, nulls, replace);
+	}
+	table_close(registry, NoLock);
+}
+
 static void
 set_state(const char *name, const char *state, Datum reason, bool no_reason)
 {
@@ -264,11 +284,11 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 		level = es_tenant_lift_guard();
 		es_statement_rename_schema(schema, new_name);
 		AtEOXact_GUC(true, level);
+		row = es_tenant_row(registry, name);	/* the schema was noted in it */
 	}
-	values[TENANT_NAME] = values[TENANT_SCHEMA_NAME] = CStringGetTextDatum(new_name);
+	values[TENANT_NAME] = CStringGetTextDatum(new_name);
 	values[TENANT_FOLDED_NAME] = CStringGetTextDatum(new_folded);
-	values[TENANT_SCHEMA_OID] = ObjectIdGetDatum(tenant.nspid);
-	replace[TENANT_NAME] = replace[TENANT_SCHEMA_NAME] = replace[TENANT_FOLDED_NAME] = replace[TENANT_SCHEMA_OID] = true;
+	replace[TENANT_NAME] = replace[TENANT_FOLDED_NAME] = true;
 	update_row(registry, row, values, nulls, replace);
 	table_close(registry, NoLock);
 	PG_RETURN_VOID();
