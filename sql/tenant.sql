@@ -336,6 +336,15 @@ RESET event_store.pooler;
 SELECT event_store.current_tenant();
 RESET event_store.tenant;
 
+SELECT pooler FROM event_store.pooler_check();
+SELECT p2.pooler FROM event_store.pooler_check() p1, event_store.pooler_check(p1.token) p2;
+SELECT p2.pooler FROM event_store.pooler_check() p1, event_store.pooler_check('1' || p1.token) p2;
+SET event_store.tenant = 'acme';
+SELECT p2.pooler FROM event_store.pooler_check() p1, event_store.pooler_check('1' || p1.token) p2;
+SELECT p2.pooler FROM event_store.pooler_check() p1, event_store.pooler_check('1' || p1.token || '2') p2;
+SELECT event_store.pooler_check('acme');
+RESET event_store.tenant;
+
 -- all tenants
 SELECT event_store.suspend_tenant('beta');
 SELECT event_store.create_tenant('gamma');

@@ -146,6 +146,14 @@ IS 'runs a query for every tenant, one after the other; a failure is an answer a
 REVOKE ALL ON FUNCTION event_store.each_tenant(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.each_tenant(text) TO PUBLIC;
 
+CREATE FUNCTION event_store.pooler_check(previous text DEFAULT NULL, OUT token text, OUT pooler text)
+AS 'MODULE_PATHNAME', 'event_store_pooler_check'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION event_store.pooler_check(text)
+IS 'called twice by a client, with the token of the first call, tells which value of event_store.pooler is true';
+REVOKE ALL ON FUNCTION event_store.pooler_check(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.pooler_check(text) TO PUBLIC;
+
 CREATE FUNCTION event_store.current_tenant()
 RETURNS text
 AS 'MODULE_PATHNAME', 'event_store_current_tenant'

@@ -123,6 +123,7 @@ PG_FUNCTION_INFO_V1(event_store_tenant_use);
 PG_FUNCTION_INFO_V1(event_store_tenant_use_session);
 PG_FUNCTION_INFO_V1(event_store_with_tenant);
 PG_FUNCTION_INFO_V1(event_store_each_tenant);
+PG_FUNCTION_INFO_V1(event_store_pooler_check);
 
 Datum
 event_store_tenant_use(PG_FUNCTION_ARGS)
@@ -269,4 +270,38 @@ event_store_each_tenant(PG_FUNCTION_ARGS)
 	}
 	MemoryContextDelete(per_tenant);
 	return (Datum) 0;
+}
+
+/*
+ * pooler_check(previous): a token that names this server process and the
+ * tenant set in it; and, given the token of an earlier call of the same client,
+ * what must be between them.
+ */
+Datum
+event_store_pooler_check(PG_FUNCTION_ARGS)
+{
+	char	   *process = psprintf("%d.%lld", MyProcPid, (long long) MyStartTimestamp);
+	Datum		values[2];
+	bool		nulls[2] = {false, true};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "pooler_check must return a row");
+	values[0] = CStringGetTextDatum(psprintf("%s:%s", process, es_tenant));
+	if (!PG_ARGISNULL(0))
+	{
+		char	   *previous = text_to_cstring(PG_GETARG_TEXT_PP(0));
+		char	   *tenant = strchr(previous, ':');
+
+		if (tenant == NULL)
+			ereport(ERROR,
+					(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("previous", previous)),
+								"\"%s\" is no token of pooler_check", previous),
+					 errhint("Pass the token that an earlier call of the same client has returned.")));
+		*tenant++ = '\0';
+		nulls[1] = false;
+		values[1] = CStringGetTextDatum(strcmp(previous, process) == 0 ? "none" :
+										tenant[0] != '\0' && strcmp(tenant, es_tenant) == 0 ? "tracked" : "transaction");
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

@@ -80,6 +80,7 @@ SELECT results_eq(
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
+	('event_store.pooler_check(text)', 'v', 'r', false, true),
 	('event_store.position_at(timestamp with time zone)', 'v', 'u', true, true),
 	('event_store.problem(text,double precision,text,text,text,jsonb)', 's', 's', false, true),
 	('event_store.problem_from_error(text,text,text,text,text,text,text,text,text)', 's', 'u', false, true),

@@ -113,6 +113,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.each_tenant('SELECT 1')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.require_tenant()$$, 'VE023', 'VE023', 'VE023', 'VE023', 'VE023', 'VE023', 'VE023'),
 	($$SELECT event_store.current_tenant()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.pooler_check()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.tenant_schema('mine')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.tenant_residue('mine')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SET event_store.tenant = 'mine'$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
