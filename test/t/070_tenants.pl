@@ -85,6 +85,13 @@ is(tenants('postgres'), $expected, 'after a crash nothing is half made or half d
 is($node->safe_psql('postgres', "SELECT count(*) FROM event_store.tenant_residue('half')"), '0', 'and nothing is left');
 $session->quit;
 
+# ---- without the extension -------------------------------------------------
+
+$node->safe_psql('postgres', 'DROP EXTENSION event_store');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM beta.event_log'), '1', 'a tenant is a schema with tables without the extension');
+$node->safe_psql('postgres', q{CREATE EXTENSION event_store; SELECT event_store.attach_tenant('beta', 'acme')});
+is(tenants('postgres'), 'acme|beta|active|{}|1', 'and is made one again by hand');
+
 # ---- a session that visits many tenants ------------------------------------
 
 # in a transaction each, so that what made room can be freed
@@ -99,7 +106,6 @@ my $visit = q{
 		END LOOP;
 	END $$;
 };
-my $memory = q{SELECT sum(used_bytes) FROM pg_backend_memory_contexts WHERE name <> 'dynahash' \gset};
 $node->safe_psql('postgres', join '', map { "SELECT event_store.create_tenant('many$_');\n" } 1 .. 200);
 
 # Stores remembered, and bytes that one more tenant costs the session.
