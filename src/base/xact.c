@@ -36,6 +36,9 @@ es_xact_number(void)
 static void
 xact_callback(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		number++;
+
 	switch (event)
 	{
 		case XACT_EVENT_PRE_PREPARE:
@@ -46,20 +49,15 @@ xact_callback(XactEvent event, void *arg)
 
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
-			number++;
 			for (int i = 0; i < nhooks; i++)
 				if (hooks[i]->end)
 					hooks[i]->end(event == XACT_EVENT_COMMIT);
 			break;
 
-		case XACT_EVENT_PREPARE:
-			number++;
-			break;
-
 		default:
 
 			/*
-			 * PREPARE leaves nothing else to do, since a transaction with
+			 * PREPARE leaves nothing to do, since a transaction with
 			 * anything to release is refused before it; parallel workers
 			 * never hold anything.
 			 */
