@@ -26,7 +26,7 @@
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
-#include "store/store.h"
+#include "store/tenant.h"
 
 ES_MODULE_MAGIC("event_store");
 
@@ -48,7 +48,7 @@ _PG_init(void)
 	EsKeepInit();
 	EsPendingInit();
 	EsHandlerInit();
-	EsStoreInit();
+	EsTenantGuardInit();
 	EsSlotInit();
 	EsHorizonInit();
 	EsMeterInit();

@@ -30,6 +30,7 @@ if [[ ${1:-} == test ]]; then
 		command -v "${tool%:*}" >/dev/null || [[ -x $ES_ROOT/build/tools/${tool%:*} ]] || tools+=("$tool")
 	done
 	perl -MTAP::Parser::SourceHandler::pgTAP -e 1 2>/dev/null || missing+=(libtap-parser-sourcehandler-pgtap-perl)
+	PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || missing+=(pgbouncer)
 	# brings the test suite of JSON Schema
 	perl -e 'exit !grep { -d "$_/auto/share/dist/Test-JSON-Schema-Acceptance" } @INC' || missing+=(libtest-json-schema-acceptance-perl)
 fi
@@ -68,10 +69,19 @@ if ((${#missing[@]} + ${#server[@]} + ${#tools[@]} > 0)); then
 	if [[ " ${server[*]} " == *" postgresql-$ES_MAJOR "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
 		no_cluster=/etc/postgresql-common/createcluster.d/event_store.conf
 		mkdir -p "${no_cluster%/*}"
-		trap 'rm -f "$no_cluster"' EXIT
+		trap 'rm -f "$no_cluster" "${no_service:-}"' EXIT
 		echo "create_main_cluster = false" >"$no_cluster"
 	fi
+	# So does that of a pooler with its service.
+	no_service=
+	if [[ " ${missing[*]} " == *" pgbouncer "* && ! -e /usr/sbin/policy-rc.d ]]; then
+		no_service=/usr/sbin/policy-rc.d
+		trap 'rm -f "$no_cluster" "$no_service"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$no_service"
+		chmod +x "$no_service"
+	fi
 	((${#missing[@]} + ${#server[@]} == 0)) || apt install --no-install-recommends "${server[@]}" "${missing[@]}"
+	[[ -z $no_service ]] || rm -f "$no_service"
 	for tool in "${tools[@]}"; do
 		unpacked=$(mktemp -d)
 		(cd "$unpacked" && apt download "${tool#*:}" && dpkg-deb -x ./*.deb .) || es_die "no ${tool#*:} to be had"

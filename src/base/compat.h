@@ -20,6 +20,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
@@ -167,6 +168,36 @@ es_insert_index_tuples(ResultRelInfo *rel, TupleTableSlot *slot, EState *estate,
 	ExecInsertIndexTuples(rel, slot, estate, update, false, NULL, NIL);
 #endif
 }
+
+/* 16 gave the extra data of settings an allocator of their own. */
+static inline void *
+es_guc_malloc(size_t size)
+{
+#if PG_VERSION_NUM >= 160000
+	return guc_malloc(LOG, size);
+#else
+	return malloc(size);
+#endif
+}
+
+static inline bool
+es_owns_schema(Oid nspid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(NamespaceRelationId, nspid, role);
+#else
+	return pg_namespace_ownercheck(nspid, role);
+#endif
+}
+
+/* 16 took the rights out of the range table, into a list of their own. */
+#if PG_VERSION_NUM >= 160000
+#define ES_CHECK_PERMS_ARGS			List *range_table, List *permissions, bool raise
+#define ES_CHECK_PERMS_PASS			range_table, permissions, raise
+#else
+#define ES_CHECK_PERMS_ARGS			List *range_table, bool raise
+#define ES_CHECK_PERMS_PASS			range_table, raise
+#endif
 
 /* 17 lets an extension name its wait events; before, all read "Extension". */
 static inline uint32

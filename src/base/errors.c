@@ -98,6 +98,8 @@ static const EsProblemType problem_types[] = {
 		.doc = "The call does not say for which tenant it is."),
 	OWN(TENANT_SUSPENDED, "tenant-suspended", "Tenant Suspended", 403,
 		.doc = "The tenant is suspended."),
+	OWN(TENANT_MISMATCH, "tenant-mismatch", "Tenant Mismatch", 400,
+		.doc = "The setting event_store.tenant and the search_path name two tenants: name one."),
 	OWN(MAX_CHILDREN, "max-children", "Too Many Children", 503, .retry_after = 5,
 		.doc = "The supervisor has as many children as it may have: try again later."),
 	OWN(ALREADY_REGISTERED, "already-registered", "Already Registered", 409,

@@ -10,13 +10,18 @@
 #include <limits.h>
 
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
+#include "base/compat.h"
+#include "base/errors.h"
 #include "base/settings.h"
+#include "base/xact.h"
 
 #define MAX_LANGUAGE_TAG	35	/* what RFC 5646 asks for at least */
 
 int			es_handler_timeout;
 bool		es_enable_hard_delete;
+int			es_guard;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -26,14 +31,35 @@ int			es_max_name_length;
 int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
+int			es_pooler;
 bool		es_problem_debug;
 int			es_problem_detail_size = 8192;	/* errors may come before the settings are defined */
 char	   *es_problem_language;
 double		es_problem_log_rate;
 int			es_problem_log_size;
+bool		es_require_tenant;
+int			es_store_cache_size;
 int			es_stream_cache_size;
 bool		es_telemetry;
 char	   *es_traceparent;
+char	   *es_tenant;
+uint64		es_tenant_set_in;
+char	   *es_tenant_name_pattern;
+char	   *es_tenant_shared_schemas;
+
+static const struct config_enum_entry guard_options[] = {
+	{"off", ES_GUARD_OFF},
+	{"warn", ES_GUARD_WARN},
+	{"enforce", ES_GUARD_ENFORCE},
+	{NULL}
+};
+
+static const struct config_enum_entry pooler_options[] = {
+	{"none", ES_POOLER_NONE},
+	{"transaction", ES_POOLER_TRANSACTION},
+	{"tracked", ES_POOLER_TRACKED},
+	{NULL}
+};
 
 /*
  * The form of the W3C recommendation: version, trace, parent and flags in
@@ -96,6 +122,49 @@ check_language(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/*
+ * The value travels with the transaction that set it: through savepoints,
+ * rollback and the end of a function's own settings.
+ */
+static bool
+check_tenant(char **newval, void **extra, GucSource source)
+{
+	uint64	   *set_in;
+
+	if (strlen(*newval) >= NAMEDATALEN)
+	{
+		GUC_check_errcode(ERRCODE_ES_INVALID_TENANT_NAME);
+		GUC_check_errmsg("a tenant name has at most %d bytes", NAMEDATALEN - 1);
+		return false;
+	}
+	set_in = es_guc_malloc(sizeof(uint64));
+	if (set_in == NULL)
+		return false;
+	*set_in = source <= PGC_S_DATABASE_USER ? ES_SET_BY_CONFIGURATION : es_xact_number();
+	*extra = set_in;
+	return true;
+}
+
+static void
+assign_tenant(const char *newval, void *extra)
+{
+	es_tenant_set_in = *(uint64 *) extra;
+}
+
+static bool
+check_schemas(char **newval, void **extra, GucSource source)
+{
+	char	   *raw = pstrdup(*newval);
+	List	   *names = NIL;
+	bool		ok = SplitIdentifierString(raw, ',', &names);
+
+	if (!ok)
+		GUC_check_errdetail("List syntax is invalid.");
+	list_free(names);
+	pfree(raw);
+	return ok;
+}
+
 void
 EsSettingsInit(void)
 {
@@ -110,6 +179,12 @@ EsSettingsInit(void)
 							 NULL,
 							 &es_enable_hard_delete,
 							 false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("event_store.guard",
+							 "What becomes of a statement that touches a table of another tenant than the current one.",
+							 NULL,
+							 &es_guard,
+							 ES_GUARD_ENFORCE, guard_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
@@ -165,6 +240,12 @@ EsSettingsInit(void)
 							&es_max_stream_locks,
 							1000, 1, INT_MAX,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("event_store.pooler",
+							 "What stands between clients and server: decides how far a tenant set earlier is trusted.",
+							 "With transaction, a tenant counts only in the transaction that set it.",
+							 &es_pooler,
+							 ES_POOLER_NONE, pooler_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("event_store.problem_debug",
 							 "Shows names of tables, columns and constraints and the query in problem documents of server errors.",
 							 "For development: such documents may be passed on to strangers.",
@@ -195,6 +276,18 @@ EsSettingsInit(void)
 							&es_problem_log_size,
 							256, 16, 1024 * 1024,
 							PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.require_tenant",
+							 "Refuses calls that are for no tenant.",
+							 NULL,
+							 &es_require_tenant,
+							 false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.store_cache_size",
+							"Stores that a session remembers.",
+							"What is known of the store not used for longest is freed.",
+							&es_store_cache_size,
+							200, 4, 1000000,
+							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.stream_cache_size",
 							"Streams of a store that a session remembers by name.",
 							NULL,
@@ -213,6 +306,24 @@ EsSettingsInit(void)
 							   &es_traceparent,
 							   "",
 							   PGC_USERSET, 0, check_traceparent, NULL, NULL);
+	DefineCustomStringVariable("event_store.tenant",
+							   "The tenant that calls are for; empty for the one that the search_path names.",
+							   "Reported to clients, so that poolers can track it.",
+							   &es_tenant,
+							   "",
+							   PGC_USERSET, GUC_REPORT, check_tenant, assign_tenant, NULL);
+	DefineCustomStringVariable("event_store.tenant_name_pattern",
+							   "Regular expression that the name of a new tenant must match.",
+							   NULL,
+							   &es_tenant_name_pattern,
+							   "^[a-z_][a-z0-9_-]*$",
+							   PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("event_store.tenant_shared_schemas",
+							   "Schemas that follow the tenant's on the search_path of with_tenant and tenant_use.",
+							   NULL,
+							   &es_tenant_shared_schemas,
+							   "public",
+							   PGC_SUSET, GUC_LIST_INPUT, check_schemas, NULL, NULL);
 
 	MarkGUCPrefixReserved("event_store");
 }

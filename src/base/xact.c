@@ -16,6 +16,7 @@
 
 static const EsXactHook *hooks[MAX_HOOKS];
 static int	nhooks = 0;
+static uint64 number = 1;
 
 /* Add a hook; only while _PG_init runs.  hook must live as long as the process. */
 void
@@ -25,9 +26,19 @@ es_xact_register(const EsXactHook *hook)
 	hooks[nhooks++] = hook;
 }
 
+/* A number of the transaction in progress, unique in this session, never 0. */
+uint64
+es_xact_number(void)
+{
+	return number;
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		number++;
+
 	switch (event)
 	{
 		case XACT_EVENT_PRE_PREPARE:

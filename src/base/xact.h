@@ -32,6 +32,7 @@ typedef struct EsXactHook
 	void		(*sub_end) (bool committed, int level);
 } EsXactHook;
 
+extern uint64 es_xact_number(void);
 extern void es_xact_register(const EsXactHook *hook);
 
 extern void EsXactInit(void);

@@ -15,60 +15,14 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "parser/analyze.h"
-#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
-
 #include "base/arguments.h"
 #include "base/attempt.h"
+#include "base/parameters.h"
 #include "base/settings.h"
 #include "observe/problem.h"
-
-/* The parameters of a query. */
-typedef struct Parameters
-{
-	int			count;
-	Datum	   *values;
-	Oid		   *types;
-	bool	   *nulls;
-} Parameters;
-
-/*
- * Give literals without a type the type that the query expects in their place;
- * text if it does not say.
- */
-static void
-resolve_unknown(const char *query, Parameters *p)
-{
-	Oid		   *types = palloc(sizeof(Oid) * p->count);
-	int			ntypes = p->count;
-	bool		any = false;
-	ListCell   *lc;
-
-	for (int i = 0; i < p->count; i++)
-	{
-		types[i] = p->types[i];
-		any |= types[i] == UNKNOWNOID;
-	}
-	if (!any)
-		return;
-
-	foreach(lc, raw_parser(query, RAW_PARSE_DEFAULT))
-		(void) parse_analyze_varparams(lfirst_node(RawStmt, lc), query, &types, &ntypes, NULL);
-	for (int i = 0; i < p->count; i++)
-	{
-		Oid			input;
-		Oid			ioparam;
-
-		if (p->types[i] != UNKNOWNOID)
-			continue;
-		p->types[i] = types[i] == UNKNOWNOID || types[i] == InvalidOid ? TEXTOID : types[i];
-		getTypeInputInfo(p->types[i], &input, &ioparam);
-		p->values[i] = OidInputFunctionCall(input, p->nulls[i] ? NULL : DatumGetCString(p->values[i]), ioparam, -1);
-	}
-}
+#include "observe/try.h"
 
 /* The rows that the last statement has returned, as a JSON array. */
 static void
@@ -98,20 +52,16 @@ append_rows(StringInfo out)
 
 /* Run the query and return what it answers, in memory of the caller's SPI level. */
 static Datum
-run(const char *query, Parameters *p)
+run(const char *query, EsParameters *p)
 {
-	char	   *nulls;
 	int			status;
 	StringInfoData out;
 	Datum		result;
 
-	resolve_unknown(query, p);
-	nulls = palloc(p->count + 1);
-	for (int i = 0; i < p->count; i++)
-		nulls[i] = p->nulls[i] ? 'n' : ' ';
+	es_parameters_resolve(query, p);
 
 	SPI_connect();
-	status = SPI_execute_with_args(query, p->count, p->types, p->values, nulls, false, 0);
+	status = es_parameters_execute(query, p);
 	if (status < 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "try cannot run a statement of this kind: %s",
@@ -174,8 +124,12 @@ answer(const ErrorData *error, const char *query)
 	return es_document_jsonb(document);
 }
 
-static Datum
-try(const char *query, Parameters *p)
+/*
+ * Run the query; returns a document, {"ok": [row, ...], "rows": number} or,
+ * with *failed set, a problem.
+ */
+Datum
+es_try(const char *query, EsParameters *p, bool *failed)
 {
 	EsAttempt	attempt;
 	volatile Datum result = (Datum) 0;
@@ -193,6 +147,7 @@ try(const char *query, Parameters *p)
 	}
 	PG_END_TRY();
 
+	*failed = error != NULL;
 	if (error == NULL)
 		return result;
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ASSERT_FAILURE)
@@ -206,12 +161,10 @@ PG_FUNCTION_INFO_V1(event_store_try);
 Datum
 event_store_try(PG_FUNCTION_ARGS)
 {
-	Parameters	p = {0};
+	EsParameters p;
+	bool		failed;
 
 	es_require_argument(fcinfo, 0, "query");
-	if (PG_NARGS() > 1)
-		p.count = extract_variadic_args(fcinfo, 1, false, &p.values, &p.types, &p.nulls);
-	if (p.count < 0)
-		p.count = 0;
-	PG_RETURN_DATUM(try(text_to_cstring(PG_GETARG_TEXT_PP(0)), &p));
+	es_parameters_get(fcinfo, 1, &p);
+	PG_RETURN_DATUM(es_try(text_to_cstring(PG_GETARG_TEXT_PP(0)), &p, &failed));
 }

@@ -34,6 +34,7 @@
 #include "store/count.h"
 #include "store/manage.h"
 #include "store/statement.h"
+#include "store/tenant.h"
 
 /* Columns of store_registry. */
 enum RegistryColumn
@@ -70,8 +71,8 @@ register_store(int64 number, bool owns_schema)
 }
 
 /* Take a store off the registry; tells whether create_store made its schema. */
-static bool
-unregister_store(int64 number)
+bool
+es_store_unregister(int64 number)
 {
 	Relation	rel = open_registry(RowExclusiveLock);
 	SysScanDesc scan;
@@ -231,12 +232,13 @@ es_store_named(text *schema_name)
 				(es_problem(ERRCODE_ES_STORE_NOT_FOUND, ES_MEMBERS(ES_TEXT("schema", schema)),
 							"schema \"%s\" is not an event store", schema),
 				 errhint("The view event_store.stores lists the stores of this database.")));
+	es_tenant_guard_named(nspid);
 	return store;
 }
 
 /* A role name from an argument, palloc'd; public is one too.  *oid is InvalidOid then. */
-static char *
-role_argument(text *argument, Oid *oid)
+char *
+es_store_role(text *argument, Oid *oid)
 {
 	char	   *role = text_to_cstring(argument);
 
@@ -250,6 +252,17 @@ role_argument(text *argument, Oid *oid)
 							"role \"%s\" does not exist", role),
 				 errhint("Create it with CREATE ROLE.")));
 	return role;
+}
+
+/* Refuse what is not a kind of access. */
+void
+es_store_check_access(const char *access)
+{
+	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
+							"access \"%s\" is unknown", access),
+				 errhint("Use reader, writer or admin.")));
 }
 
 /* 60 random bits, not 0. */
@@ -269,6 +282,24 @@ random_number(void)
 	return (int64) number;
 }
 
+/*
+ * Make a store in a schema, which is made too if it does not exist.  Returns
+ * the number of the store.
+ */
+int64
+es_store_create(const char *schema)
+{
+	bool		created = !OidIsValid(get_namespace_oid(schema, true));
+	int64		number = random_number();
+
+	if (created)
+		es_statement_create_schema(schema);
+	es_statement_create_tables(schema, number);
+	guard_tables(get_namespace_oid(schema, false));
+	register_store(number, created);
+	return number;
+}
+
 PG_FUNCTION_INFO_V1(event_store_create_store);
 PG_FUNCTION_INFO_V1(event_store_attach_store);
 PG_FUNCTION_INFO_V1(event_store_attach_found_stores);
@@ -282,8 +313,6 @@ event_store_create_store(PG_FUNCTION_ARGS)
 	char	   *schema = schema_argument(PG_GETARG_TEXT_PP(0));
 	bool		if_not_exists = PG_GETARG_BOOL(1);
 	Oid			nspid;
-	bool		created;
-	int64		number;
 
 	es_require_writable();
 	es_extension_check_version();
@@ -300,13 +329,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 
-	created = !OidIsValid(nspid);
-	if (created)
-		es_statement_create_schema(schema);
-	number = random_number();
-	es_statement_create_tables(schema, number);
-	guard_tables(get_namespace_oid(schema, false));
-	register_store(number, created);
+	(void) es_store_create(schema);
 	PG_RETURN_VOID();
 }
 
@@ -357,8 +380,14 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 	char	   *confirm = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int64		number = store->number;
 	bool		owns_schema;
+	EsTenant	tenant;
 
 	es_require_writable();
+	if (es_tenant_of_schema(store->nspid, &tenant))
+		ereport(ERROR,
+				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, ES_MEMBERS(ES_TEXT("tenant", NameStr(tenant.name))),
+							"event store \"%s\" is that of tenant \"%s\"", schema, NameStr(tenant.name)),
+				 errhint("Drop the tenant with event_store.drop_tenant().")));
 	if (strcmp(schema, confirm) != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
@@ -368,7 +397,7 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 						 quote_literal_cstr(schema), quote_literal_cstr(schema))));
 	es_store_drop_series(store);
 	es_statement_drop_tables(schema);
-	owns_schema = unregister_store(number);
+	owns_schema = es_store_unregister(number);
 	if (owns_schema)
 		es_statement_drop_schema_if_empty(schema);
 	PG_RETURN_VOID();
@@ -382,13 +411,9 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 	Oid			nspid = store->nspid;
 	char	   *access = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	Oid			roleid;
-	char	   *role = role_argument(PG_GETARG_TEXT_PP(1), &roleid);
+	char	   *role = es_store_role(PG_GETARG_TEXT_PP(1), &roleid);
 
-	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
-		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
-							"access \"%s\" is unknown", access),
-				 errhint("Use reader, writer or admin.")));
+	es_store_check_access(access);
 	es_store_require_owner(store);
 	es_statement_grant(schema, role, access);
 
@@ -408,7 +433,7 @@ event_store_revoke_store(PG_FUNCTION_ARGS)
 {
 	EsStore    *store = es_store_named(PG_GETARG_TEXT_PP(0));
 	Oid			roleid;
-	char	   *role = role_argument(PG_GETARG_TEXT_PP(1), &roleid);
+	char	   *role = es_store_role(PG_GETARG_TEXT_PP(1), &roleid);
 
 	es_store_require_owner(store);
 	es_statement_revoke(pstrdup(NameStr(store->schema)), role);

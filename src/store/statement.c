@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -103,6 +104,8 @@ static const char create_guard[] =
 "	FOR EACH STATEMENT EXECUTE FUNCTION event_store.guard_store_table();"
 "ALTER TABLE $S.$T ENABLE ALWAYS TRIGGER event_store_no_truncate;";
 
+const char es_statement_require_tenant[] = "SELECT event_store.require_tenant()";
+
 static const char drop_tables[] =
 "DROP TABLE $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark;";
 
@@ -121,6 +124,22 @@ static const char revoke_all[] =
 "REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark FROM $R;"
 "REVOKE ALL ON SEQUENCE $S.event_position FROM $R;"
 "REVOKE USAGE ON SCHEMA $S FROM $R;";
+
+static const char revoke_schema[] =
+"REVOKE ALL ON ALL TABLES IN SCHEMA $S FROM $R;"
+"REVOKE ALL ON ALL SEQUENCES IN SCHEMA $S FROM $R;"
+"ALTER DEFAULT PRIVILEGES IN SCHEMA $S REVOKE ALL ON TABLES FROM $R;"
+"ALTER DEFAULT PRIVILEGES IN SCHEMA $S REVOKE ALL ON SEQUENCES FROM $R;"
+"REVOKE ALL ON SCHEMA $S FROM $R;";
+
+/* What a schema holds besides its store, as GRANT writes it. */
+static const char other_relations[] =
+"SELECT pg_catalog.format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname, c.relname), c.relkind"
+" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
+" WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}')"
+" AND c.relname OPERATOR(pg_catalog.<>) ALL"
+" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position}')"
+" ORDER BY c.oid USING OPERATOR(pg_catalog.<)";
 
 #define LOG_COLUMNS \
 "position, stream_id, version, created_at, event_id, correlation_id, causation_id, event_type, data, metadata"
@@ -334,6 +353,61 @@ es_statement_revoke(const char *schema, const char *role)
 			{"R", quote_identifier(role)},
 			{NULL, NULL}
 		});
+}
+
+void
+es_statement_rename_schema(const char *schema, const char *new_name)
+{
+	run("ALTER SCHEMA $S RENAME TO $N",
+		(const char *[][2]) {{"S", quote_identifier(schema)}, {"N", quote_identifier(new_name)}, {NULL, NULL}});
+}
+
+/* Drop the schema with everything in it. */
+void
+es_statement_drop_schema(const char *schema)
+{
+	run_in(schema, "DROP SCHEMA $S CASCADE");
+}
+
+/*
+ * Grant a role access to what a schema holds besides its store, and to what
+ * the caller will put there.
+ */
+void
+es_statement_grant_others(const char *schema, const char *role, bool write)
+{
+	const char *args[][2] = {
+		{"S", quote_identifier(schema)},
+		{"Q", quote_literal_cstr(schema)},
+		{"R", quote_identifier(role)},
+		{"T", write ? "SELECT, INSERT, UPDATE, DELETE" : "SELECT"},
+		{"U", write ? "USAGE, SELECT" : "SELECT"},
+		{"O", NULL},
+		{NULL, NULL}
+	};
+
+	SPI_connect();
+	if (SPI_execute(expand(other_relations, args), true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for tables");
+	for (uint64 i = 0, n = SPI_processed; i < n; i++)
+	{
+		SPITupleTable *table = SPI_tuptable;
+		char	   *kind = SPI_getvalue(table->vals[i], table->tupdesc, 2);
+
+		CHECK_FOR_INTERRUPTS();
+		args[5][1] = SPI_getvalue(table->vals[i], table->tupdesc, 1);
+		run(kind[0] == 'S' ? "GRANT $U ON $O TO $R" : "GRANT $T ON $O TO $R", args);
+	}
+	SPI_finish();
+	run("ALTER DEFAULT PRIVILEGES IN SCHEMA $S GRANT $T ON TABLES TO $R;"
+		"ALTER DEFAULT PRIVILEGES IN SCHEMA $S GRANT $U ON SEQUENCES TO $R", args);
+}
+
+/* Take every right on a schema, and on what is in it, from a role. */
+void
+es_statement_revoke_all(const char *schema, const char *role)
+{
+	run(revoke_schema, (const char *[][2]) {{"S", quote_identifier(schema)}, {"R", quote_identifier(role)}, {NULL, NULL}});
 }
 
 /*

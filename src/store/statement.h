@@ -7,6 +7,8 @@
 
 #include "store/store.h"
 
+extern const char es_statement_require_tenant[];
+
 extern void es_statement_create_schema(const char *schema);
 extern void es_statement_create_tables(const char *schema, int64 number);
 extern void es_statement_create_guards(const char *schema);
@@ -14,6 +16,10 @@ extern void es_statement_drop_tables(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);
 extern void es_statement_grant(const char *schema, const char *role, const char *access);
 extern void es_statement_revoke(const char *schema, const char *role);
+extern void es_statement_rename_schema(const char *schema, const char *new_name);
+extern void es_statement_drop_schema(const char *schema);
+extern void es_statement_grant_others(const char *schema, const char *role, bool write);
+extern void es_statement_revoke_all(const char *schema, const char *role);
 extern List *es_statement_found_schemas(void);
 extern void es_statement_create_index(const char *schema, const char *name, const char *columns, bool concurrently);
 extern void es_statement_drop_index(const char *schema, const char *name, bool concurrently);

@@ -7,11 +7,13 @@
  * it is registered when that number stands in event_store.store_registry.  So
  * rename, dump, restore and DROP EXTENSION need no bookkeeping.
  *
- * The store in use is the first one on the search_path.  What is known of a
+ * The store in use is that of the current tenant (store/tenant) or the first
+ * one on the search_path.  What is known of a
  * store is cached by the OID of its schema.  An invalidation of its relations,
  * of schemas or of subscriptions clears `valid`, and the next look-up loads
  * anew; what was replaced is freed in a later transaction, since callers up the stack may
- * still hold the pointer.  Schemas that are no store are not cached here: the
+ * still hold the pointer.  So is the store that was not used for longest, once
+ * there are more than event_store.store_cache_size.  Schemas that are no store are not cached here: the
  * system caches answer for them.
  *
  * Whoever opens a table of the store must look at `valid` again once it has
@@ -47,10 +49,12 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
+#include "base/settings.h"
 #include "base/xact.h"
 #include "store/guard.h"
 #include "store/index.h"
 #include "store/store.h"
+#include "store/tenant.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
 
@@ -104,13 +108,21 @@ typedef struct Replaced
 {
 	struct Replaced *next;
 	uint64		transaction;	/* in which it was replaced */
+	bool		evicted;		/* it made room, nothing has changed */
 	EsStore    *store;
 } Replaced;
 
 static HTAB *cache = NULL;
 static Replaced *replaced = NULL;
-static uint64 transactions = 0; /* ended in this session */
+static uint64 uses = 0;			/* of stores in the cache */
 static uint64 vanished = 0;		/* relations that went while they were looked at */
+
+static void
+relation_changed(EsStore *s, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == s->log || relid == s->streams || relid == s->mark || relid == s->sequence)
+		s->valid = false;
+}
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -120,14 +132,10 @@ relcache_callback(Datum arg, Oid relid)
 
 	hash_seq_init(&status, cache);
 	while ((entry = hash_seq_search(&status)) != NULL)
-	{
-		EsStore    *s = entry->store;
-
-		if (s != NULL &&
-			(!OidIsValid(relid) || relid == s->log || relid == s->streams ||
-			 relid == s->mark || relid == s->sequence))
-			s->valid = false;
-	}
+		if (entry->store != NULL)
+			relation_changed(entry->store, relid);
+	for (Replaced *r = replaced; r != NULL; r = r->next)
+		relation_changed(r->store, relid);
 }
 
 /* A schema has changed, or (hash value 0) anything. */
@@ -141,6 +149,9 @@ namespace_callback(Datum arg, int cacheid, uint32 hashvalue)
 	while ((entry = hash_seq_search(&status)) != NULL)
 		if (entry->store != NULL && (hashvalue == 0 || entry->store->nsphash == hashvalue))
 			entry->store->valid = false;
+	for (Replaced *r = replaced; r != NULL; r = r->next)
+		if (hashvalue == 0 || r->store->nsphash == hashvalue)
+			r->store->valid = false;
 }
 
 /* Subscriptions change rarely: look at every store anew. */
@@ -150,10 +161,55 @@ subscription_callback(Datum arg, int cacheid, uint32 hashvalue)
 	namespace_callback(arg, cacheid, 0);
 }
 
+/* Free a store that is out of the cache, but not while this transaction lasts. */
 static void
-transaction_ended(bool committed)
+replace(EsStore *store, bool evicted)
 {
-	transactions++;
+	Replaced   *r = MemoryContextAlloc(TopMemoryContext, sizeof(Replaced));
+
+	r->next = replaced;
+	r->transaction = es_xact_number();
+	r->evicted = evicted;
+	r->store = store;
+	replaced = r;
+}
+
+/*
+ * Let this session forget what the server knows of the relations of a store.
+ * The server itself never does; with thousands of stores it is most of the
+ * memory of a session.
+ */
+static void
+forget_relations(const EsStore *store)
+{
+	const Oid	relations[] = {store->log, store->streams, store->mark, store->sequence,
+	store->streams_by_id, store->streams_by_name};
+
+	for (int i = 0; i < lengthof(relations); i++)
+		if (OidIsValid(relations[i]))
+			RelationCacheInvalidateEntry(relations[i]);
+	for (int i = 0; i < store->nindexes; i++)
+		RelationCacheInvalidateEntry(store->indexes[i].oid);
+}
+
+/* Take the store that was not used for longest out of the cache if that is over its size. */
+static void
+make_room(void)
+{
+	HASH_SEQ_STATUS status;
+	CacheEntry *entry;
+	CacheEntry *oldest = NULL;
+
+	if (hash_get_num_entries(cache) <= es_store_cache_size)
+		return;
+	hash_seq_init(&status, cache);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (oldest == NULL || entry->store == NULL ||
+			(oldest->store != NULL && entry->store->used < oldest->store->used))
+			oldest = entry;
+	if (oldest->store != NULL)
+		replace(oldest->store, true);
+	(void) hash_search(cache, &oldest->nspid, HASH_REMOVE, NULL);
 }
 
 /* Free the stores that no caller can hold any more. */
@@ -166,7 +222,7 @@ free_replaced(void)
 	{
 		Replaced   *r = *link;
 
-		if (r->transaction == transactions)
+		if (r->transaction == es_xact_number())
 		{
 			link = &r->next;
 			continue;
@@ -175,14 +231,16 @@ free_replaced(void)
 		for (int i = 0; i < ES_STMT_COUNT; i++)
 			if (r->store->plans[i] != NULL)
 				SPI_freeplan(r->store->plans[i]);
+		if (r->evicted)
+			forget_relations(r->store);
 		MemoryContextDelete(r->store->context);
 		pfree(r);
 	}
 }
 
 /* Does the number stand in the registry? */
-static bool
-is_registered(int64 number)
+bool
+es_store_is_registered(int64 number)
 {
 	Oid			relid = es_extension_relation("store_registry");
 	Relation	rel;
@@ -439,7 +497,7 @@ load(Oid nspid)
 	if (!OidIsValid(streams) || !OidIsValid(mark) || !OidIsValid(sequence) || schema == NULL)
 		return NULL;
 	if (!read_mark(mark, values, nulls, &has_index) ||
-		!is_registered(DatumGetInt64(values[MARK_STORE_NUMBER])))
+		!es_store_is_registered(DatumGetInt64(values[MARK_STORE_NUMBER])))
 		return NULL;
 	es_extension_check_version();
 
@@ -486,7 +544,10 @@ es_store_of_schema(Oid nspid)
 
 	entry = hash_search(cache, &nspid, HASH_FIND, NULL);
 	if (entry != NULL && entry->store != NULL && entry->store->valid)
+	{
+		entry->store->used = ++uses;
 		return entry->store;
+	}
 
 	for (;;)
 	{
@@ -507,17 +568,12 @@ es_store_of_schema(Oid nspid)
 			entry->store = NULL;
 		}
 		if (entry->store != NULL)
-		{
-			Replaced   *r = MemoryContextAlloc(TopMemoryContext, sizeof(Replaced));
-
-			r->next = replaced;
-			r->transaction = transactions;
-			r->store = entry->store;
-			replaced = r;
-		}
+			replace(entry->store, false);
 		entry->store = store;
 		MemoryContextSetParent(store->context, CacheMemoryContext);
 		store->valid = true;
+		store->used = ++uses;
+		make_room();
 
 		fill(store);
 		if (store->valid)
@@ -526,34 +582,57 @@ es_store_of_schema(Oid nspid)
 	return NULL;
 }
 
+/* The first store on the search_path, NULL if there is none.  pg_temp never counts. */
+static EsStore *
+store_on_path(void)
+{
+	Oid			buffer[PATH_LENGTH];
+	Oid		   *path = buffer;
+	int			length = fetch_search_path_array(buffer, PATH_LENGTH);
+
+	if (length > PATH_LENGTH)
+	{
+		path = palloc(length * sizeof(Oid));
+		length = fetch_search_path_array(path, length);
+	}
+	for (int i = 0; i < length; i++)
+	{
+		EsStore    *store = es_store_of_schema(path[i]);
+
+		if (store != NULL)
+			return store;
+	}
+	return NULL;
+}
+
 /*
- * The store that the search_path names.  If it names none, NULL or an error.
- * The temporary schema never counts.
+ * The store that calls go to: that of the current tenant, or else the first
+ * one on the search_path.  If there is none, NULL or an error.
  */
 EsStore *
 es_store_current(bool missing_ok)
 {
 	uint64		vanished_before;
+	EsTenant	tenant;
 
 	do
 	{
-		Oid			buffer[PATH_LENGTH];
-		Oid		   *path = buffer;
-		int			length = fetch_search_path_array(buffer, PATH_LENGTH);
+		EsStore    *store;
 
 		vanished_before = vanished;
-		if (length > PATH_LENGTH)
+		if (es_tenant_current(&tenant))
 		{
-			path = palloc(length * sizeof(Oid));
-			length = fetch_search_path_array(path, length);
+			/* a tenant that has lost its store does not fall through to another one */
+			store = es_store_of_schema(tenant.nspid);
+			if (store == NULL && vanished == vanished_before)
+				es_tenant_broken(&tenant);
 		}
-		for (int i = 0; i < length; i++)
-		{
-			EsStore    *store = es_store_of_schema(path[i]);
-
-			if (store != NULL)
-				return store;
-		}
+		else if (es_require_tenant && !missing_ok)
+			es_tenant_missing();
+		else
+			store = store_on_path();
+		if (store != NULL)
+			return store;
 
 		/* a store that was dropped under our hands may have been made anew */
 	} while (vanished != vanished_before);
@@ -575,6 +654,8 @@ es_store_current(bool missing_ok)
 Relation
 es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 {
+	EsTenant	tenant;
+
 	if (rights != ACL_SELECT)
 		es_require_writable();
 	for (;;)
@@ -607,6 +688,8 @@ es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 									"event store \"%s\" cannot be changed here: a subscription fills it",
 									NameStr(s->schema)),
 						 errhint("Append on the publisher. To make the copy a store of its own, drop the subscription.")));
+			if (es_tenant_of_schema(s->nspid, &tenant))
+				es_tenant_require_state(&tenant, rights != ACL_SELECT);
 			*store = s;
 			return log;
 		}
@@ -637,14 +720,6 @@ es_store_use_sql(EsStore *store, Relation log)
 		return true;
 	return log->rd_rel->relrowsecurity &&
 		check_enable_rls(store->log, InvalidOid, false) == RLS_ENABLED;
-}
-
-void
-EsStoreInit(void)
-{
-	static const EsXactHook hook = {.end = transaction_ended};
-
-	es_xact_register(&hook);
 }
 
 PG_FUNCTION_INFO_V1(event_store_current_store);

@@ -117,6 +117,7 @@ typedef struct EsStore
 	Oid			nspid;
 	uint32		nsphash;		/* of its entry in the system cache */
 	bool		valid;
+	uint64		used;			/* when it was last looked up, in look-ups */
 	NameData	schema;
 	int64		number;			/* 60 random bits, in the ids made here */
 
@@ -151,6 +152,7 @@ typedef struct EsStore
 
 extern EsStore *es_store_current(bool missing_ok);
 extern EsStore *es_store_of_schema(Oid nspid);
+extern bool es_store_is_registered(int64 number);
 extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights);
 extern void es_store_require_owner(const EsStore *store);
 extern bool es_store_use_sql(EsStore *store, Relation log);
@@ -170,7 +172,5 @@ es_store_with_indexes(EsStore *store)
 	now = es_store_of_schema(store->nspid);
 	return now != NULL && now->log == store->log && now->streams == store->streams ? now : store;
 }
-
-extern void EsStoreInit(void);
 
 #endif							/* ES_STORE_H */

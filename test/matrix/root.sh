@@ -14,7 +14,7 @@ ROOT_DIR=$ES_ROOT/build/matrix/root
 ROOT_MAJORS=(15 17 18)
 declare -A ROOT_RELEASE=([15]=bookworm [17]=trixie [18]=forky)     # the Debian release that brings each major
 ROOT_PACKAGES=(build-essential iproute2 patch perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl
-	pkg-config libmicrohttpd-dev python3-prometheus-client libtest-json-schema-acceptance-perl
+	pkg-config libmicrohttpd-dev python3-prometheus-client libtest-json-schema-acceptance-perl pgbouncer
 	dpkg-dev debhelper fakeroot postgresql-server-dev-all)
 for major in "${ROOT_MAJORS[@]}"; do
 	ROOT_PACKAGES+=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap")

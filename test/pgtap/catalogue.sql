@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 8), ('type', 5), ('view', 5)$$,
+	$$VALUES ('cast', 4), ('table', 9), ('type', 5), ('view', 6)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -45,16 +45,21 @@ SELECT results_eq(
 	('event_store.append_many(text)', 'v', 'u', false, true),
 	('event_store.attach_found_stores()', 'v', 'u', true, false),
 	('event_store.attach_store(text)', 'v', 'u', true, true),
+	('event_store.attach_tenant(text,text,jsonb)', 'v', 'u', false, true),
 	('event_store.built_in_problem_types()', 's', 's', true, true),
 	('event_store.causation_tree(uuid,bigint)', 'v', 'u', false, true),
 	('event_store.check_schema()', 'v', 'u', true, false),
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
+	('event_store.create_tenant(text,jsonb)', 'v', 'u', false, true),
 	('event_store.current_store()', 's', 's', true, true),
+	('event_store.current_tenant()', 's', 'r', true, true),
 	('event_store.delete_stream(text,event_store.expected_version,boolean)', 'v', 'u', true, true),
 	('event_store.dispatch(text,jsonb,uuid,uuid,uuid,jsonb,event_store.expected_version,interval,integer,boolean)', 'v', 'u', false, true),
 	('event_store.drop_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
+	('event_store.drop_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.durable_mark()', 's', 'r', true, true),
+	('event_store.each_tenant(text)', 'v', 'u', false, true),
 	('event_store.event(uuid)', 's', 'r', true, true),
 	('event_store.expected_version(bigint)', 'i', 's', true, true),
 	('event_store.expected_version(integer)', 'i', 's', true, true),
@@ -66,6 +71,8 @@ SELECT results_eq(
 	('event_store.expected_version_send(event_store.expected_version)', 'i', 's', true, true),
 	('event_store.forget_commands(interval)', 'v', 'u', false, true),
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
+	('event_store.grant_tenant(text,text,text)', 'v', 'u', false, true),
+	('event_store.guard_counts()', 'v', 'r', true, false),
 	('event_store.guard_store_table()', 'v', 'u', false, true),
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.histogram_quantiles(text,jsonb,double precision[])', 'v', 'r', false, false),
@@ -83,6 +90,7 @@ SELECT results_eq(
 	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.openmetrics()', 'v', 'r', true, false),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
+	('event_store.pooler_check(text)', 'v', 'r', false, true),
 	('event_store.position_at(timestamp with time zone)', 'v', 'u', true, true),
 	('event_store.problem(text,double precision,text,text,text,jsonb)', 's', 's', false, true),
 	('event_store.problem_from_error(text,text,text,text,text,text,text,text,text)', 's', 'u', false, true),
@@ -103,7 +111,11 @@ SELECT results_eq(
 	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.rehydrate_as(anyelement,text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
+	('event_store.rename_tenant(text,text)', 'v', 'u', false, true),
+	('event_store.require_tenant()', 's', 'r', true, true),
+	('event_store.resume_tenant(text)', 'v', 'u', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
+	('event_store.revoke_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.scavenge_store(integer,interval,bigint,bigint,bigint)', 'v', 'u', false, true),
 	('event_store.set_problem_title(text,text,text)', 'v', 'u', false, false),
 	('event_store.set_stream_metadata(text,jsonb,interval,bigint)', 'v', 'u', false, true),
@@ -112,6 +124,7 @@ SELECT results_eq(
 	('event_store.stream_metadata(text)', 's', 'r', true, true),
 	('event_store.stream_version(text)', 's', 'r', true, true),
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
+	('event_store.suspend_tenant(text,boolean,text)', 'v', 'u', false, true),
 	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
 	('event_store.telemetry_attach(text,text[],regprocedure,jsonb)', 'v', 'u', true, false),
 	('event_store.telemetry_detach(text)', 'v', 'u', true, false),
@@ -121,6 +134,10 @@ SELECT results_eq(
 	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
 	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
 	('event_store.telemetry_verify()', 'v', 'u', true, true),
+	('event_store.tenant_residue(text)', 's', 'u', false, true),
+	('event_store.tenant_schema(text)', 's', 'r', true, true),
+	('event_store.tenant_use(text)', 'v', 'u', false, true),
+	('event_store.tenant_use_session(text)', 'v', 'u', false, true),
 	('event_store.token(bigint)', 'v', 'u', true, true),
 	('event_store.token_position(text)', 'v', 'u', true, true),
 	('event_store.truncate_stream(text,bigint)', 'v', 'u', true, true),
@@ -130,7 +147,9 @@ SELECT results_eq(
 	('event_store.unregister_command(text)', 'v', 'u', true, true),
 	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
 	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true),
-	('event_store.verify_store(text)', 'v', 'u', false, true)$$,
+	('event_store.verify_store(text)', 'v', 'u', false, true),
+	('event_store.with_tenant(text,text)', 'v', 'u', false, true),
+	('event_store.with_tenant(text,text,"any")', 'v', 'u', false, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -141,7 +160,7 @@ SELECT results_eq(
 	'none takes type internal but the input function that must');
 SELECT results_eq(
 	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
-	$$VALUES ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
+	$$VALUES ('event_store.guard_counts', 'pg_monitor'), ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
 	('event_store.openmetrics', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor'), ('event_store.prometheus', 'pg_monitor'),
 	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
 	'only what watches is granted to a role');
@@ -170,7 +189,8 @@ SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
 	('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
-	('event_store.store_registry', ''), ('event_store.telemetry_attachments', '')$$,
+	('event_store.store_registry', ''), ('event_store.telemetry_attachments', ''),
+	('event_store.tenant_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,

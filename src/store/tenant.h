@@ -1,0 +1,70 @@
+/*
+ * tenant.h
+ *		Tenants: registered schemas, each with its own event store.
+ */
+#ifndef ES_TENANT_H
+#define ES_TENANT_H
+
+#include "access/htup.h"
+#include "fmgr.h"
+#include "utils/rel.h"
+
+#include "base/compat.h"
+
+/* Columns of tenant_registry. */
+enum EsTenantColumn
+{
+	TENANT_NAME,
+	TENANT_FOLDED_NAME,
+	TENANT_SCHEMA_NAME,
+	TENANT_SCHEMA_OID,
+	TENANT_STORE_NUMBER,
+	TENANT_STATE,
+	TENANT_REASON,
+	TENANT_ATTRIBUTES,
+	TENANT_CREATED_AT,
+	TENANT_NCOLUMNS
+};
+
+typedef enum EsTenantState
+{
+	ES_TENANT_ACTIVE,
+	ES_TENANT_READ_ONLY,
+	ES_TENANT_SUSPENDED
+} EsTenantState;
+
+typedef struct EsTenant
+{
+	NameData	name;
+	Oid			nspid;			/* InvalidOid: its schema or its store is gone */
+	EsTenantState state;
+} EsTenant;
+
+extern bool es_tenants_exist(void);
+extern bool es_tenant_of_schema(Oid nspid, EsTenant *tenant);
+extern bool es_tenant_find(const char *name, EsTenant *tenant);
+extern void es_tenant_get(const char *name, EsTenant *tenant);
+extern bool es_tenant_is_set(void);
+extern bool es_tenant_current(EsTenant *tenant);
+pg_noreturn extern void es_tenant_missing(void);
+pg_noreturn extern void es_tenant_broken(const EsTenant *tenant);
+extern void es_tenant_require_state(const EsTenant *tenant, bool write);
+
+extern Relation es_tenant_open_registry(LOCKMODE lockmode);
+extern HeapTuple es_tenant_row(Relation registry, const char *name);
+
+/* store/tenant_name */
+extern char *es_tenant_name_argument(FunctionCallInfo fcinfo, int argument, const char *what);
+extern void es_tenant_check_name(const char *name);
+extern char *es_tenant_fold(const char *name);
+
+/* store/tenant_manage */
+extern void es_tenant_note_schema(const char *name, const char *schema);
+
+/* store/tenant_guard */
+extern int	es_tenant_lift_guard(void);
+extern void es_tenant_guard_named(Oid nspid);
+
+extern void EsTenantGuardInit(void);
+
+#endif							/* ES_TENANT_H */
