@@ -125,7 +125,7 @@ check_given_ids(EsBatch *batch)
 			EsAppend   *part = es_batch_part(batch->parts, i);
 			int			index = i - part->start;
 
-			es_batch_enter_part(batch, part);
+			es_batch_enter_event(batch, part, i);
 			ereport(ERROR,
 					(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
 								ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", index), ES_TEXT("member", "event_id")),
@@ -134,7 +134,7 @@ check_given_ids(EsBatch *batch)
 		}
 }
 
-/* Check all that can be checked without the store. */
+/* Check all that can be checked without the store.  Events that come in lines have been checked one by one. */
 static void
 check_events(EsBatch *batch)
 {
@@ -146,7 +146,8 @@ check_events(EsBatch *batch)
 
 		es_batch_enter_part(batch, part);
 		es_stream_check_name(part->stream);
-		es_events_check(batch->events + part->start, part->count);
+		if (batch->order == NULL)
+			es_events_check(batch->events + part->start, part->count);
 	}
 	duplicate = batch->count > 1 ? es_events_find_duplicate(batch->events, batch->count) : -1;
 	if (duplicate >= 0)
@@ -154,7 +155,7 @@ check_events(EsBatch *batch)
 		char	   *id = es_event_id_to_string(batch->events[duplicate].event_id);
 		EsAppend   *part = es_batch_part(batch->parts, duplicate);
 
-		es_batch_enter_part(batch, part);
+		es_batch_enter_event(batch, part, duplicate);
 		ereport(ERROR,
 				(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
 							ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", duplicate - part->start)),
@@ -311,7 +312,7 @@ static void
 raise_failed(EsBatch *batch, int failed)
 {
 	EsAppend   *part = batch->parts;
-	EsProblemContext context;
+	EsProblemContext context = {0};
 	ErrorContextCallback callback = {.callback = es_problem_context, .arg = &context, .previous = error_context_stack};
 
 	while (!part->deleted && es_expected_met(part->expected, part->actual))
@@ -323,6 +324,8 @@ raise_failed(EsBatch *batch, int failed)
 								failed, batch->nparts, (int) (part - batch->parts));
 		error_context_stack = &callback;
 	}
+	else
+		es_batch_enter_part(batch, part);
 	if (part->deleted)
 		es_stream_raise_deleted(part->stream);
 	es_expected_check(part->expected, part->actual, text_to_cstring(part->stream));
@@ -341,8 +344,8 @@ place_events(EsBatch *batch)
 			continue;
 		part->result.first_version = part->actual + 1;
 		part->result.last_version = part->actual + part->count;
-		part->result.first_position = batch->position + part->start;
-		part->result.last_position = part->result.first_position + part->count - 1;
+		part->result.first_position = es_batch_position(batch, part->start);
+		part->result.last_position = es_batch_position(batch, part->start + part->count - 1);
 		if (part->stream_id == 0)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -350,6 +353,43 @@ place_events(EsBatch *batch)
 			es_stream_create(batch->store, part->stream_id, part->stream, batch->now);
 		}
 	}
+}
+
+/* Do the steps above. */
+static void
+append_batch(EsBatch *batch)
+{
+	EsAppend   *parts = batch->parts;
+	int			failed;
+
+	for (int p = 0; p < batch->nparts; p++)
+	{
+		parts[p].start = batch->count;
+		batch->count += parts[p].count;
+	}
+	check_events(batch);
+	open_and_lock(batch);
+	es_batch_open_indexes(batch);
+
+	failed = look_at_streams(batch);
+	if (failed > 0 && all_appended(batch))
+	{
+		es_batch_close(batch);
+		return;
+	}
+	if (failed > 0)
+		raise_failed(batch, failed);
+
+	if (batch->count > 0)
+	{
+		batch->now = GetCurrentTimestamp();
+		place_events(batch);
+		es_batch_insert(batch);
+		for (int p = 0; p < batch->nparts; p++)
+			if (parts[p].count > 0)
+				es_stream_remember_version(batch->store, parts[p].stream, parts[p].result.last_version);
+	}
+	es_batch_close(batch);
 }
 
 /*
@@ -363,36 +403,22 @@ void
 es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 {
 	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events};
-	int			failed;
 
-	for (int p = 0; p < nparts; p++)
-	{
-		parts[p].start = batch.count;
-		batch.count += parts[p].count;
-	}
-	check_events(&batch);
-	open_and_lock(&batch);
-	es_batch_open_indexes(&batch);
+	append_batch(&batch);
+}
 
-	failed = look_at_streams(&batch);
-	if (failed > 0 && all_appended(&batch))
-	{
-		es_batch_close(&batch);
-		return;
-	}
-	if (failed > 0)
-		raise_failed(&batch, failed);
+/*
+ * The same for events that the caller has in lines, in which those of many
+ * streams alternate: they get their positions in the order of the lines, and
+ * errors name the line.  Every part has events, each checked already with
+ * es_events_check.
+ */
+void
+es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order)
+{
+	EsBatch		batch = {.parts = parts, .nparts = nparts, .events = events, .order = order};
 
-	if (batch.count > 0)
-	{
-		batch.now = GetCurrentTimestamp();
-		place_events(&batch);
-		es_batch_insert(&batch);
-		for (int p = 0; p < nparts; p++)
-			if (parts[p].count > 0)
-				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
-	}
-	es_batch_close(&batch);
+	append_batch(&batch);
 }
 
 /* Append to one stream, and return the row that tells where. */

@@ -32,6 +32,7 @@
 #include "base/errors.h"
 #include "base/extension.h"
 #include "store/manage.h"
+#include "store/progress.h"
 #include "store/statement.h"
 
 /* Columns of store_registry. */
@@ -375,6 +376,7 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 				 errhint("Call event_store.drop_store(%s, confirm => %s).",
 						 quote_literal_cstr(schema), quote_literal_cstr(schema))));
 	es_statement_drop_tables(schema);
+	es_progress_forget_all(number);
 	owns_schema = unregister_store(number);
 	if (owns_schema)
 		es_statement_drop_schema_if_empty(schema);
