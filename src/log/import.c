@@ -474,7 +474,10 @@ begin_call(Import *import, EsProgress *progress)
 	import->todo = check_source(import, progress, &before);
 	import->events_before = progress->events;
 
-	/* lines that were imported may go, but what is left must be the same */
+	/* lines may go once they are imported, and bad ones before, but not all; what is left must be the same */
+	if (before == 0 && import->todo == 0 && progress->remaining > 0)
+		source_changed(import, psprintf("%s is empty now, with lines that were not yet read (rows: %lld)",
+										import->source, (long long) progress->remaining));
 	if (before > 0 && !last_line_is_same(import, progress))
 		source_changed(import, psprintf("line %lld of %s is not what was imported last",
 										(long long) progress->last_line, import->source));

@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 6), ('type', 5), ('view', 2)$$,
+	$$VALUES ('cast', 4), ('table', 7), ('type', 5), ('view', 3)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -65,10 +65,12 @@ SELECT results_eq(
 	('event_store.expected_version_recv(internal)', 'i', 's', true, true),
 	('event_store.expected_version_send(event_store.expected_version)', 'i', 's', true, true),
 	('event_store.forget_commands(interval)', 'v', 'u', false, true),
+	('event_store.forget_import(text)', 'v', 'u', true, true),
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
 	('event_store.guard_store_table()', 'v', 'u', false, true),
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.horizon()', 'v', 'r', true, true),
+	('event_store.import_events(regclass,text,integer,bigint)', 'v', 'u', false, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
@@ -128,7 +130,7 @@ SELECT results_eq(
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
-	('event_store.command_registry', '{- SELECT}'),
+	('event_store.command_registry', '{- SELECT}'), ('event_store.imports', '{- SELECT}'),
 	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
 	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}')$$,
 	'everybody may look at tables and views, nobody may write');
@@ -140,7 +142,7 @@ SELECT results_eq(
 -- dump and upgrade
 SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
-	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
+	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''), ('event_store.import_progress', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.store_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
