@@ -355,41 +355,41 @@ place_events(EsBatch *batch)
 	}
 }
 
-/* Do the steps above. */
+/* Do the steps above; order is NULL unless the events come in lines. */
 static void
-append_batch(EsBatch *batch)
+append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many)
 {
-	EsAppend   *parts = batch->parts;
+	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order};
 	int			failed;
 
-	for (int p = 0; p < batch->nparts; p++)
+	for (int p = 0; p < nparts; p++)
 	{
-		parts[p].start = batch->count;
-		batch->count += parts[p].count;
+		parts[p].start = batch.count;
+		batch.count += parts[p].count;
 	}
-	check_events(batch);
-	open_and_lock(batch);
-	es_batch_open_indexes(batch);
+	check_events(&batch);
+	open_and_lock(&batch);
+	es_batch_open_indexes(&batch);
 
-	failed = look_at_streams(batch);
-	if (failed > 0 && all_appended(batch))
+	failed = look_at_streams(&batch);
+	if (failed > 0 && all_appended(&batch))
 	{
-		es_batch_close(batch);
+		es_batch_close(&batch);
 		return;
 	}
 	if (failed > 0)
-		raise_failed(batch, failed);
+		raise_failed(&batch, failed);
 
-	if (batch->count > 0)
+	if (batch.count > 0)
 	{
-		batch->now = GetCurrentTimestamp();
-		place_events(batch);
-		es_batch_insert(batch);
-		for (int p = 0; p < batch->nparts; p++)
+		batch.now = GetCurrentTimestamp();
+		place_events(&batch);
+		es_batch_insert(&batch);
+		for (int p = 0; p < nparts; p++)
 			if (parts[p].count > 0)
-				es_stream_remember_version(batch->store, parts[p].stream, parts[p].result.last_version);
+				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
 	}
-	es_batch_close(batch);
+	es_batch_close(&batch);
 }
 
 /*
@@ -402,9 +402,7 @@ append_batch(EsBatch *batch)
 void
 es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 {
-	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events};
-
-	append_batch(&batch);
+	append_parts(parts, nparts, events, NULL, many);
 }
 
 /*
@@ -416,9 +414,7 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 void
 es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order)
 {
-	EsBatch		batch = {.parts = parts, .nparts = nparts, .events = events, .order = order};
-
-	append_batch(&batch);
+	append_parts(parts, nparts, events, order, false);
 }
 
 /* Append to one stream, and return the row that tells where. */
