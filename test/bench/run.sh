@@ -10,7 +10,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 secs=${BENCH_SECS:-3}
 reps=${BENCH_REPS:-3}
-lines=200000                # of an import
 streams=1000                # each client appends to its own share of them, so no call conflicts
 first=1000000000000000      # the first stream: its name for us, its number for the floor
 data='{"orderId":"8f14e45f-ceea-467f-a0e6-b3c0a9b2d1c7","customerId":"c-102938","status":"placed","currency":"EUR","total":12345.67,"lines":[{"sku":"SKU-00012","qty":2,"price":1999},{"sku":"SKU-00345","qty":1,"price":4950}],"note":"leave at the door","rev":17}'
@@ -25,7 +24,7 @@ cells=(
 	'import_table 1 off' 'import_file 1 off'
 )
 
-sql() { PGOPTIONS="-c client_min_messages=warning ${PGOPTIONS:-}" es_psql -qAt -v ON_ERROR_STOP=1 "$@"; }
+sql() { PGOPTIONS="-c client_min_messages=warning" es_psql -qAt -v ON_ERROR_STOP=1 "$@"; }
 
 # events N: a JSON array of N events
 events() {
@@ -88,6 +87,8 @@ make_archive() {
 	END
 }
 
+lines=200000                # of an import
+
 # make_lines: what an import reads, as a table and as a file: the streams alternate, so no two lines in a row are of one. The
 # floor's file has an event id more, which the store makes itself.
 make_lines() {
@@ -104,18 +105,18 @@ make_lines() {
 	END
 }
 
-# import SYSTEM WORK: all lines into an empty store or table, by one client
-import() {
+# import_script SYSTEM WORK: the SQL that takes all lines into an empty store or table
+import_script() {
 	case $1-$2 in
-		floor-import_table) sql <<-END ;;
+		floor-import_table) cat <<-END ;;
 			INSERT INTO floor.event (stream_id, version, event_id, event_type, data, metadata, created_at)
 			SELECT stream::bigint, version, '$id', type, data, metadata, created_at FROM public.lines ORDER BY line;
 		END
-		floor-import_file) sql <<-END ;;
+		floor-import_file) cat <<-END ;;
 			COPY floor.event (stream_id, version, event_type, data, metadata, created_at, event_id) FROM '$ES_RUN/lines.floor';
 		END
-		event_store-import_table) sql -c "CALL event_store.import_events('public.lines')" ;;
-		event_store-import_file) sql <<-END ;;
+		event_store-import_table) echo "CALL event_store.import_events('public.lines');" ;;
+		event_store-import_file) cat <<-END ;;
 			COPY public.file (stream, version, type, data, metadata, created_at) FROM '$ES_RUN/lines';
 			CALL event_store.import_events('public.file');
 		END
@@ -152,7 +153,7 @@ slice() {
 	cpu0=$(children_cpu)
 	if [[ $what == import_* ]]; then
 		started=${EPOCHREALTIME/./}
-		PGOPTIONS="-c search_path=$store,public -c synchronous_commit=$sync" import "$system" "$what" >/dev/null
+		{ echo "SET search_path = $store, public; SET synchronous_commit = $sync;"; import_script "$system" "$what"; } | sql -f - >/dev/null
 		calls=$lines
 		tps=$((lines * 1000000 / (${EPOCHREALTIME/./} - started)))
 	else
