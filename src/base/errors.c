@@ -487,6 +487,8 @@ es_problem_context(void *context)
 
 	if (c->line != NULL)
 		errcontext("%s", c->line);
+	else if (c->of != NULL)
+		errcontext("%s %lld of %s", c->members->name, (long long) c->members->number, c->of);
 	else
 		errcontext("%s %lld", c->members->name, (long long) c->members->number);
 }

@@ -69,7 +69,8 @@ typedef struct EsMember
 typedef struct EsProblemContext
 {
 	const EsMember *members;
-	const char *line;			/* NULL: name and number of the first member */
+	const char *line;			/* NULL: name and number of the first member ... */
+	const char *of;				/* ... and of what it is, if not NULL */
 } EsProblemContext;
 
 /* What the catalogue says of an SQLSTATE. */

@@ -126,7 +126,7 @@ check_given_ids(EsBatch *batch)
 			EsAppend   *part = es_batch_part(batch->parts, i);
 			int			index = i - part->start;
 
-			es_batch_enter_part(batch, part);
+			es_batch_enter_event(batch, part, i);
 			ereport(ERROR,
 					(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
 								ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", index), ES_TEXT("member", "event_id")),
@@ -135,11 +135,14 @@ check_given_ids(EsBatch *batch)
 		}
 }
 
-/* Check all that can be checked without the store; returns the size of the events. */
+/*
+ * Check all that can be checked without the store; returns the size of the
+ * events.  Events that come in lines have been checked one by one.
+ */
 static int64
 check_events(EsBatch *batch)
 {
-	int64		bytes = 0;
+	int64		bytes = batch->order ? batch->order->bytes : 0;
 	int			duplicate;
 
 	for (int p = 0; p < batch->nparts; p++)
@@ -148,7 +151,7 @@ check_events(EsBatch *batch)
 
 		es_batch_enter_part(batch, part);
 		es_stream_check_name(part->stream);
-		if (!part->system)
+		if (batch->order == NULL && !part->system)
 			bytes += es_events_check(batch->events + part->start, part->count);
 	}
 	duplicate = batch->count > 1 ? es_events_find_duplicate(batch->events, batch->count) : -1;
@@ -157,7 +160,7 @@ check_events(EsBatch *batch)
 		char	   *id = es_event_id_to_string(batch->events[duplicate].event_id);
 		EsAppend   *part = es_batch_part(batch->parts, duplicate);
 
-		es_batch_enter_part(batch, part);
+		es_batch_enter_event(batch, part, duplicate);
 		ereport(ERROR,
 				(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
 							ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", duplicate - part->start)),
@@ -320,7 +323,7 @@ static void
 raise_failed(EsBatch *batch, int failed)
 {
 	EsAppend   *part = batch->parts;
-	EsProblemContext context;
+	EsProblemContext context = {0};
 	ErrorContextCallback callback = {.callback = es_problem_context, .arg = &context, .previous = error_context_stack};
 
 	while (!part->deleted && es_expected_met(part->expected, part->actual))
@@ -332,6 +335,8 @@ raise_failed(EsBatch *batch, int failed)
 								failed, batch->nparts, (int) (part - batch->parts));
 		error_context_stack = &callback;
 	}
+	else
+		es_batch_enter_part(batch, part);
 	if (part->deleted)
 		es_stream_raise_deleted(part->stream);
 	es_expected_check(part->expected, part->actual, text_to_cstring(part->stream));
@@ -352,8 +357,8 @@ place_events(EsBatch *batch)
 			continue;
 		part->result.first_version = part->actual + 1;
 		part->result.last_version = part->actual + part->count;
-		part->result.first_position = batch->position + part->start;
-		part->result.last_position = part->result.first_position + part->count - 1;
+		part->result.first_position = es_batch_position(batch, part->start);
+		part->result.last_position = es_batch_position(batch, part->start + part->count - 1);
 		if (part->stream_id == 0)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -365,17 +370,11 @@ place_events(EsBatch *batch)
 	return new_streams;
 }
 
-/*
- * Append events to streams of the current store, each of which must be at the
- * version expected of it, also those that get no events.  All or nothing, like
- * any statement.  The parts name different streams; events holds those of the
- * first part, then those of the second, and so on.  many says that errors shall
- * name the part.
- */
-void
-es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
+/* Do the steps above; order is NULL unless the events come in lines. */
+static void
+append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many)
 {
-	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events};
+	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order};
 	int64		bytes;
 	int			new_streams;
 	int			failed;
@@ -386,7 +385,8 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 		batch.count += parts[p].count;
 	}
 	batch.attempt = es_meter_append_begin(batch.count > 0);
-	es_events_add_trace(events, batch.count);
+	if (order == NULL)
+		es_events_add_trace(events, batch.count);
 	bytes = check_events(&batch);
 	open_and_lock(&batch);
 	es_batch_open_indexes(&batch);
@@ -415,6 +415,31 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 		es_meter_append_done(batch.attempt, batch.store, batch.count, bytes, new_streams);
 	}
 	es_batch_close(&batch);
+}
+
+/*
+ * Append events to streams of the current store, each of which must be at the
+ * version expected of it, also those that get no events.  All or nothing, like
+ * any statement.  The parts name different streams; events holds those of the
+ * first part, then those of the second, and so on.  many says that errors shall
+ * name the part.
+ */
+void
+es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
+{
+	append_parts(parts, nparts, events, NULL, many);
+}
+
+/*
+ * The same for events that the caller has in lines, in which those of many
+ * streams alternate: they get their positions in the order of the lines, and
+ * errors name the line.  Every part has events, each checked already with
+ * es_events_check.
+ */
+void
+es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order)
+{
+	append_parts(parts, nparts, events, order, false);
 }
 
 /* Append to one stream, and return the append_result that tells where. */

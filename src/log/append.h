@@ -35,7 +35,22 @@ typedef struct EsAppend
 	bool		deleted;
 } EsAppend;
 
+/*
+ * The order in which the events of several parts get their positions, if it is
+ * not that of the parts.  A row is the place in that order, from 0.
+ */
+typedef struct EsOrder
+{
+	const int  *event;			/* of each row, among the events of all parts */
+	const int  *part;			/* of each row */
+	const int  *row;			/* of each event */
+	const int64 *line;			/* of each event: what errors name ... */
+	const char *source;			/* ... and of what it is a line */
+	int64		bytes;			/* of all events, as es_events_check counts them */
+} EsOrder;
+
 extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
+extern void es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order);
 extern Datum es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events);
 
 #endif							/* ES_APPEND_H */

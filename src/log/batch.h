@@ -23,7 +23,8 @@ typedef struct EsBatch
 	bool		many;			/* errors name the part */
 	EsEvent    *events;			/* of all parts, one after the other */
 	int			count;
-	int64		position;		/* of the first event */
+	const EsOrder *order;		/* NULL: rows are in the order of events */
+	int64		position;		/* of the first row */
 	TimestampTz now;
 	int			attempt;		/* of log/meter */
 	EsAppend   *part;			/* of the row being formed */
@@ -40,7 +41,15 @@ extern void es_batch_close(EsBatch *batch);
 extern void es_batch_insert(EsBatch *batch);
 
 extern void es_batch_enter_part(EsBatch *batch, const EsAppend *part);
+extern void es_batch_enter_event(EsBatch *batch, const EsAppend *part, int event);
 extern void es_batch_leave_parts(EsBatch *batch);
-extern EsAppend *es_batch_part(EsAppend *part, int row);
+extern EsAppend *es_batch_part(EsAppend *part, int event);
+
+/* The position of an event, by its index among those of all parts. */
+static inline int64
+es_batch_position(const EsBatch *batch, int event)
+{
+	return batch->position + (batch->order ? batch->order->row[event] : event);
+}
 
 #endif							/* ES_BATCH_H */

@@ -36,25 +36,36 @@
 typedef struct GivenId
 {
 	const pg_uuid_t *id;
-	int			row;
+	int			event;
 	ItemPointerData tid;
 } GivenId;
 
-/* From here on errors are those of a part, until another begins or es_batch_leave_parts. */
+/* From here on errors are those of an event of a part, until another begins or es_batch_leave_parts. */
 void
-es_batch_enter_part(EsBatch *batch, const EsAppend *part)
+es_batch_enter_event(EsBatch *batch, const EsAppend *part, int event)
 {
-	if (!batch->many)
+	if (batch->order != NULL)
+		batch->member[0] = (EsMember) ES_INT("line", batch->order->line[event]);
+	else if (batch->many)
+		batch->member[0] = (EsMember) ES_INT("append", part - batch->parts);
+	else
 		return;
-	batch->member[0] = (EsMember) ES_INT("append", part - batch->parts);
 	if (error_context_stack != &batch->callback)
 	{
 		batch->context.members = batch->member;
+		batch->context.of = batch->order ? batch->order->source : NULL;
 		batch->callback.callback = es_problem_context;
 		batch->callback.arg = &batch->context;
 		batch->callback.previous = error_context_stack;
 		error_context_stack = &batch->callback;
 	}
+}
+
+/* The same for a part as such, which begins with its first event. */
+void
+es_batch_enter_part(EsBatch *batch, const EsAppend *part)
+{
+	es_batch_enter_event(batch, part, part->start);
 }
 
 void
@@ -64,25 +75,32 @@ es_batch_leave_parts(EsBatch *batch)
 		error_context_stack = batch->callback.previous;
 }
 
-/* The part to which a row belongs, looked for from the part of a row before it on. */
+/* The part to which an event belongs, looked for from the part of an event before it on. */
 EsAppend *
-es_batch_part(EsAppend *part, int row)
+es_batch_part(EsAppend *part, int event)
 {
-	while (row >= part->start + part->count)
+	while (event >= part->start + part->count)
 		part++;
 	return part;
 }
 
-static void
-duplicate_event(EsBatch *batch, int row)
+/* The event of a row. */
+static int
+event_of_row(const EsBatch *batch, int row)
 {
-	char	   *id = es_event_id_to_string(batch->events[row].event_id);
-	EsAppend   *part = es_batch_part(batch->parts, row);
+	return batch->order ? batch->order->event[row] : row;
+}
 
-	es_batch_enter_part(batch, part);
+static void
+duplicate_event(EsBatch *batch, int event)
+{
+	char	   *id = es_event_id_to_string(batch->events[event].event_id);
+	EsAppend   *part = es_batch_part(batch->parts, event);
+
+	es_batch_enter_event(batch, part, event);
 	ereport(ERROR,
 			(es_problem(ERRCODE_ES_DUPLICATE_EVENT,
-						ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", row - part->start)),
+						ES_MEMBERS(ES_TEXT("event_id", id), ES_INT("index", event - part->start)),
 						"event id %s is already in event store \"%s\"", id, NameStr(batch->store->schema)),
 			 errhint("If this is a retry, append with the expected version of the first try: then it is recognised.")));
 }
@@ -94,8 +112,9 @@ duplicate_event(EsBatch *batch, int row)
 static void
 form_row(EsBatch *batch, int i, Datum *values, bool *nulls)
 {
-	EsEvent    *event = &batch->events[i];
-	EsAppend   *part = batch->part = es_batch_part(batch->part, i);
+	int			e = event_of_row(batch, i);
+	EsEvent    *event = &batch->events[e];
+	EsAppend   *part = batch->part = batch->order ? &batch->parts[batch->order->part[i]] : es_batch_part(batch->part, e);
 
 	if (event->event_id == NULL)
 		es_event_id_make(batch->store, batch->position + i, &batch->made_id);
@@ -103,7 +122,7 @@ form_row(EsBatch *batch, int i, Datum *values, bool *nulls)
 	memset(nulls, false, LOG_NCOLUMNS * sizeof(bool));
 	values[LOG_POSITION] = Int64GetDatum(batch->position + i);
 	values[LOG_STREAM_ID] = Int64GetDatum(part->stream_id);
-	values[LOG_VERSION] = Int64GetDatum(part->result.first_version + i - part->start);
+	values[LOG_VERSION] = Int64GetDatum(part->result.first_version + e - part->start);
 	values[LOG_CREATED_AT] = TimestampTzGetDatum(event->has_created_at ? event->created_at : batch->now);
 	values[LOG_EVENT_ID] = UUIDPGetDatum(event->event_id ? event->event_id : &batch->made_id);
 	values[LOG_CORRELATION_ID] = UUIDPGetDatum(event->correlation_id);
@@ -116,11 +135,11 @@ form_row(EsBatch *batch, int i, Datum *values, bool *nulls)
 	nulls[LOG_METADATA] = event->metadata == NULL;
 }
 
-/* Enter the id of row i, which the caller gave; a duplicate becomes VE005. */
+/* Enter the id of an event, which the caller gave; a duplicate becomes VE005. */
 static void
-insert_id(EsBatch *batch, int i, Relation index, IndexInfo *info, ItemPointer tid)
+insert_id(EsBatch *batch, int event, Relation index, IndexInfo *info, ItemPointer tid)
 {
-	Datum		value = UUIDPGetDatum(batch->events[i].event_id);
+	Datum		value = UUIDPGetDatum(batch->events[event].event_id);
 	bool		isnull = false;
 	MemoryContext caller = CurrentMemoryContext;
 
@@ -134,7 +153,7 @@ insert_id(EsBatch *batch, int i, Relation index, IndexInfo *info, ItemPointer ti
 		{
 			MemoryContextSwitchTo(caller);
 			FlushErrorState();
-			duplicate_event(batch, i);
+			duplicate_event(batch, event);
 		}
 		PG_RE_THROW();
 	}
@@ -176,7 +195,7 @@ insert_ids(EsBatch *batch, GivenId *ids, int nids)
 		for (int i = 0; i < nids && store->indexes[x].given_ids_only; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			insert_id(batch, ids[i].row, batch->indexes[x], store->indexes[x].info, &ids[i].tid);
+			insert_id(batch, ids[i].event, batch->indexes[x], store->indexes[x].info, &ids[i].tid);
 		}
 }
 
@@ -257,13 +276,13 @@ insert_direct(EsBatch *batch)
 		MemoryContextSwitchTo(caller);
 		for (int i = 0; i < n; i++)
 		{
-			EsEvent    *event = &batch->events[start + i];
+			int			e = event_of_row(batch, start + i);
 
-			if (event->event_id != NULL)
+			if (batch->events[e].event_id != NULL)
 			{
 				if (ids == NULL)
 					ids = palloc(mul_size(sizeof(GivenId), batch->count));
-				ids[nids++] = (GivenId) {event->event_id, start + i, slots[i]->tts_tid};
+				ids[nids++] = (GivenId) {batch->events[e].event_id, e, slots[i]->tts_tid};
 			}
 			ExecClearTuple(slots[i]);
 		}
@@ -342,7 +361,7 @@ insert_sql(EsBatch *batch)
 		for (int k = 0; k < LOG_NCOLUMNS; k++)
 			spi_nulls[k] = nulls[k] ? 'n' : ' ';
 
-		es_batch_enter_part(batch, batch->part);
+		es_batch_enter_event(batch, batch->part, event_of_row(batch, i));
 		es_guard_let_insert(batch->store->log);
 		PG_TRY();
 		{
@@ -358,22 +377,25 @@ insert_sql(EsBatch *batch)
 		{
 			es_guard_close();
 			MemoryContextSwitchTo(caller);
-			if (batch->events[i].event_id != NULL && error_is_duplicate_in(id_index))
+			if (batch->events[event_of_row(batch, i)].event_id != NULL && error_is_duplicate_in(id_index))
 			{
 				FlushErrorState();
-				duplicate_event(batch, i);
+				duplicate_event(batch, event_of_row(batch, i));
 			}
 			PG_RE_THROW();
 		}
 		PG_END_TRY();
 		es_guard_close();
 		if (!inserted)
+		{
+			int			index = event_of_row(batch, i) - batch->part->start;
+
 			ereport(ERROR,
 					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
-								ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)),
-										   ES_INT("index", i - batch->part->start)),
-								"a trigger or rule on event_log has suppressed event %d", i - batch->part->start),
+								ES_MEMBERS(ES_TEXT("store", NameStr(batch->store->schema)), ES_INT("index", index)),
+								"a trigger or rule on event_log has suppressed event %d", index),
 					 errhint("An event is stored or refused with an error, not suppressed; change the trigger or rule.")));
+		}
 	}
 	es_batch_leave_parts(batch);
 	SPI_finish();
@@ -398,7 +420,7 @@ check_written(EsBatch *batch, const EsAppend *part)
 	{
 		if (i == part->count ||
 			DatumGetInt64(values[LOG_VERSION]) != part->result.first_version + i ||
-			DatumGetInt64(values[LOG_POSITION]) != part->result.first_position + i ||
+			DatumGetInt64(values[LOG_POSITION]) != es_batch_position(batch, part->start + i) ||
 			(events[i].event_id != NULL &&
 			 memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), events[i].event_id, UUID_LEN) != 0))
 			break;

@@ -33,6 +33,7 @@
 #include "base/extension.h"
 #include "store/count.h"
 #include "store/manage.h"
+#include "store/progress.h"
 #include "store/statement.h"
 #include "store/tenant.h"
 
@@ -70,7 +71,7 @@ register_store(int64 number, bool owns_schema)
 	CommandCounterIncrement();
 }
 
-/* Take a store off the registry; tells whether create_store made its schema. */
+/* Take a store off the registry, with the progress of its imports; tells whether create_store made its schema. */
 bool
 es_store_unregister(int64 number)
 {
@@ -91,6 +92,7 @@ es_store_unregister(int64 number)
 	}
 	systable_endscan(scan);
 	table_close(rel, RowExclusiveLock);
+	es_progress_forget_all(number);
 	CommandCounterIncrement();
 	return owns_schema;
 }

@@ -459,6 +459,74 @@ es_statement_drop_index(const char *schema, const char *name, bool concurrently)
 		run("DROP INDEX $S.$I", args);
 }
 
+const char *const es_import_columns[IMPORT_NCOLUMNS] = {
+	"line", "stream", "version", "type", "data", "metadata", "event_id", "correlation_id", "causation_id", "created_at"
+};
+
+/*
+ * Open the lines of a source (a quoted and qualified name) above a number, in
+ * their order and at most limit of them.  types has for each column the type in
+ * pg_catalog to cast it to, NULL if the source has no such column.  The caller
+ * is connected to SPI; its rights decide.
+ */
+Portal
+es_statement_open_import(const char *source, const char *const *types, int64 after, int64 limit)
+{
+	StringInfoData columns;
+	Oid			argtypes[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(after)};
+	Portal		portal;
+
+	initStringInfo(&columns);
+	for (int i = 0; i < IMPORT_NCOLUMNS; i++)
+	{
+		appendStringInfoString(&columns, i > 0 ? ", " : "");
+		if (types[i] != NULL)
+			appendStringInfo(&columns, "%s::pg_catalog.%s", quote_identifier(es_import_columns[i]), types[i]);
+		else
+			appendStringInfoString(&columns, "NULL");
+	}
+	portal = SPI_cursor_open_with_args(NULL,
+									   expand("SELECT $C FROM $F WHERE line OPERATOR(pg_catalog.>) $1"
+											  " ORDER BY line USING OPERATOR(pg_catalog.<) LIMIT $L",
+											  (const char *[][2]) {
+												  {"C", columns.data},
+												  {"F", source},
+												  {"L", psprintf(INT64_FORMAT, limit)},
+												  {NULL, NULL}}),
+									   1, argtypes, values, NULL, false, CURSOR_OPT_NO_SCROLL);
+	if (portal == NULL)
+		elog(ERROR, "SPI_cursor_open_with_args failed: %s", SPI_result_code_string(SPI_result));
+	return portal;
+}
+
+/*
+ * Count the lines of a source up to a number, those after it, and those that
+ * have no number above 0 and would never be read.
+ */
+void
+es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad)
+{
+	Oid			argtypes[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(last)};
+	int64	   *results[] = {before, after, bad};
+
+	if (SPI_execute_with_args(expand("SELECT pg_catalog.count(*) FILTER (WHERE line OPERATOR(pg_catalog.<=) $1),"
+									 " pg_catalog.count(*) FILTER (WHERE line OPERATOR(pg_catalog.>) $1),"
+									 " pg_catalog.count(*) FILTER (WHERE line IS NULL OR line OPERATOR(pg_catalog.<) 1)"
+									 " FROM $F",
+									 (const char *[][2]) {{"F", source}, {NULL, NULL}}),
+							  1, argtypes, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not count the lines of %s", source);
+	for (int i = 0; i < lengthof(results); i++)
+	{
+		bool		isnull;
+
+		*results[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /* The OIDs of all schemas with the tables of a store, registered or not. */
 List *
 es_statement_found_schemas(void)

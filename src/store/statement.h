@@ -9,6 +9,24 @@
 
 extern const char es_statement_require_tenant[];
 
+/* Columns of what an import reads, in the order of the rows of es_statement_open_import. */
+typedef enum EsImportColumn
+{
+	IMPORT_LINE,
+	IMPORT_STREAM,
+	IMPORT_VERSION,
+	IMPORT_TYPE,
+	IMPORT_DATA,
+	IMPORT_METADATA,
+	IMPORT_EVENT_ID,
+	IMPORT_CORRELATION_ID,
+	IMPORT_CAUSATION_ID,
+	IMPORT_CREATED_AT,
+	IMPORT_NCOLUMNS
+} EsImportColumn;
+
+extern const char *const es_import_columns[IMPORT_NCOLUMNS];
+
 extern void es_statement_create_schema(const char *schema);
 extern void es_statement_create_tables(const char *schema, int64 number);
 extern void es_statement_create_guards(const char *schema);
@@ -23,6 +41,9 @@ extern void es_statement_revoke_all(const char *schema, const char *role);
 extern List *es_statement_found_schemas(void);
 extern void es_statement_create_index(const char *schema, const char *name, const char *columns, bool concurrently);
 extern void es_statement_drop_index(const char *schema, const char *name, bool concurrently);
+
+extern Portal es_statement_open_import(const char *source, const char *const *types, int64 after, int64 limit);
+extern void es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad);
 
 extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
 

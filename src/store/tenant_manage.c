@@ -33,6 +33,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
+#include "store/count.h"
 #include "store/manage.h"
 #include "store/statement.h"
 #include "store/tenant.h"
@@ -336,6 +337,10 @@ event_store_drop_tenant(PG_FUNCTION_ARGS)
 	number = DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(registry), &isnull));
 	if (OidIsValid(tenant.nspid))
 	{
+		EsStore    *store = es_store_of_schema(tenant.nspid);
+
+		if (store != NULL)
+			es_store_drop_series(store);
 		level = es_tenant_lift_guard();
 		es_statement_drop_schema(get_namespace_name(tenant.nspid));
 		AtEOXact_GUC(true, level);

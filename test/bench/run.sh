@@ -18,6 +18,7 @@ cells=(
 	'append_one 1 off' 'append_one 8 off' 'append_one 32 off' 'append_one 1 on' 'append_one 8 on' 'append_one 32 on'
 	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
 	'read_stream 1 off' 'read_all 1 off'
+	'import_table 1 off' 'import_file 1 off'
 )
 
 # make_archive: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both sides
@@ -35,6 +36,42 @@ make_archive() {
 	END
 }
 
+lines=200000                # of an import
+
+# make_lines: what an import reads, as a table and as a file: the streams alternate, so no two lines in a row are of one. The
+# floor's file has an event id more, which the store makes itself.
+make_lines() {
+	sql -v lines=$lines -v streams=$streams -v data="$data" -v metadata="$metadata" -f - <<-END
+		CREATE TABLE public.lines (line bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stream text, version bigint, type text,
+			data jsonb, metadata jsonb, created_at timestamptz);
+		INSERT INTO public.lines (stream, version, type, data, metadata, created_at)
+		SELECT (mod(n, :streams) + 1)::text, n / :streams + 1, 'OrderPlaced', :'data', :'metadata', now()
+		FROM generate_series(0, :lines - 1) n;
+		CREATE UNLOGGED TABLE public.file (LIKE public.lines INCLUDING ALL);
+		VACUUM ANALYZE public.lines;
+		COPY (SELECT stream, version, type, data, metadata, created_at FROM public.lines ORDER BY line) TO '$ES_RUN/lines';
+		COPY (SELECT stream, version, type, data, metadata, created_at, '$id' FROM public.lines ORDER BY line) TO '$ES_RUN/lines.floor';
+	END
+}
+
+# import_script SYSTEM WORK: the SQL that takes all lines into an empty store or table
+import_script() {
+	case $1-$2 in
+		floor-import_table) cat <<-END ;;
+			INSERT INTO floor.event (stream_id, version, event_id, event_type, data, metadata, created_at)
+			SELECT stream::bigint, version, '$id', type, data, metadata, created_at FROM public.lines ORDER BY line;
+		END
+		floor-import_file) cat <<-END ;;
+			COPY floor.event (stream_id, version, event_type, data, metadata, created_at, event_id) FROM '$ES_RUN/lines.floor';
+		END
+		event_store-import_table) echo "CALL event_store.import_events('public.lines');" ;;
+		event_store-import_file) cat <<-END ;;
+			COPY public.file (stream, version, type, data, metadata, created_at) FROM '$ES_RUN/lines';
+			CALL event_store.import_events('public.file');
+		END
+	esac
+}
+
 # children_cpu: seconds of CPU of the server's processes that have ended, in clock ticks
 children_cpu() {
 	local stat
@@ -47,23 +84,37 @@ wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 # slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
 slice() {
-	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench events=[] cpu0 cpu1 wal0 wal1 calls tps
+	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench events=[] cpu0 cpu1 wal0 wal1 calls tps started
 	case $what in
 		read_*) store=archive ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
 	[[ $store == archive ]] || make_event_tables
+	if [[ $what == import_* ]]; then
+		sql -f - <<-'END' >/dev/null
+			TRUNCATE floor.event, public.file RESTART IDENTITY;
+			SELECT event_store.drop_store('bench', 'bench');
+			SELECT event_store.create_store('bench');
+		END
+	fi
 	wal0=$(wal)
 	sleep 0.2               # until the last psql's process has ended and is counted
 	cpu0=$(children_cpu)
-	script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync" es_as_postgres pgbench \
-		-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \
-		-D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" -f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
+	if [[ $what == import_* ]]; then
+		started=${EPOCHREALTIME/./}
+		{ echo "SET search_path = $store, public; SET synchronous_commit = $sync;"; import_script "$system" "$what"; } | sql -f - >/dev/null
+		calls=$lines
+		tps=$((lines * 1000000 / (${EPOCHREALTIME/./} - started)))
+	else
+		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync" es_as_postgres pgbench \
+			-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \
+			-D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" -f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
+		calls=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$work/pgbench")
+		tps=$(sed -n 's/^tps = \([0-9.]*\) .*/\1/p' "$work/pgbench")
+	fi
 	sleep 0.2
 	cpu1=$(children_cpu)
 	wal1=$(wal)
-	calls=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$work/pgbench")
-	tps=$(sed -n 's/^tps = \([0-9.]*\) .*/\1/p' "$work/pgbench")
 	echo "$1 $system $what.$clients.$sync calls=$calls rate=$tps ticks=$((cpu1 - cpu0)) wal=$((wal1 - wal0))" >>"$work/results"
 }
 
@@ -77,6 +128,7 @@ es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
 make_archive
+make_lines
 # the log and its indexes; the streams' names come on top, a row a stream
 for table in archive.event_log floor.archive; do
 	if [[ $table == floor.* ]]; then system=floor; else system=event_store; fi

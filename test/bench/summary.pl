@@ -26,8 +26,13 @@ my @rows = (
 	['read a stream of 100',               'read_stream.1.off', 'rate'],
 	['read 1000 in order',                 'read_all.1.off',    'cpu',   '<=', 1.10],
 	['read 1000 in order',                 'read_all.1.off',    'rate'],
+	['import, from a table',               'import_table.1.off', 'cpu'],
+	['import, from a table',               'import_table.1.off', 'rate'],
+	['import, from a file',                'import_file.1.off', 'cpu'],
+	['import, from a file',                'import_file.1.off', 'rate'],
 	['append one, 1 client',               'append_one.1.off',  'wal',   '<=', 820 / 802],
 	['append 10 in one call, 1 client',    'append_10.1.off',   'wal'],
+	['import, from a table',               'import_table.1.off', 'wal'],
 	['stored bytes an event',              'archive',           'bytes'],
 );
 my %unit = (cpu => 'us CPU', rate => 'calls/s', wal => 'B WAL', bytes => 'B');
@@ -83,5 +88,6 @@ for my $row (@rows)
 	printf $line, $work, $unit{$measure}, (map { sprintf $digits, $_ } $f, $o), sprintf('%.2f', $ratio),
 		sprintf(' (%.2f-%.2f)', @ratios[0, -1]), $bar_text, $verdict;
 }
-print "\nFloor: a prepared INSERT or SELECT of the same rows in a table with the same two indexes, by the same client.\n";
+print "\nImport: INSERT ... SELECT from the same table, or COPY of the same file, into the floor's table; a call is an event.\n";
+print "Floor: a prepared INSERT or SELECT of the same rows in a table with the same two indexes, by the same client.\n";
 print $missed ? "$missed of the bars missed.\n" : "All bars held.\n";

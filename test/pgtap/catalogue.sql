@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 9), ('type', 5), ('view', 6)$$,
+	$$VALUES ('cast', 4), ('table', 10), ('type', 5), ('view', 7)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -70,6 +70,7 @@ SELECT results_eq(
 	('event_store.expected_version_recv(internal)', 'i', 's', true, true),
 	('event_store.expected_version_send(event_store.expected_version)', 'i', 's', true, true),
 	('event_store.forget_commands(interval)', 'v', 'u', false, true),
+	('event_store.forget_import(text)', 'v', 'u', true, true),
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
 	('event_store.grant_tenant(text,text,text)', 'v', 'u', false, true),
 	('event_store.guard_counts()', 'v', 'r', true, false),
@@ -77,6 +78,7 @@ SELECT results_eq(
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.histogram_quantiles(text,jsonb,double precision[])', 'v', 'r', false, false),
 	('event_store.horizon()', 'v', 'r', true, true),
+	('event_store.import_events(regclass,text,integer,bigint)', 'v', 'u', false, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
@@ -173,7 +175,7 @@ SELECT results_eq(
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
 	('event_store.command_registry', '{- SELECT}'),
-	('event_store.counters', '{pg_monitor SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
+	('event_store.counters', '{pg_monitor SELECT}'), ('event_store.imports', '{- SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
 	('event_store.metrics', '{pg_monitor SELECT}'),
 	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
 	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
@@ -188,7 +190,7 @@ SELECT results_eq(
 SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
-	('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
+	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
 	('event_store.store_registry', ''), ('event_store.telemetry_attachments', ''),
 	('event_store.tenant_registry', '')$$,
 	'every table of the extension is dumped, whole');

@@ -30,6 +30,11 @@ DO $$ BEGIN
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
+CREATE TABLE public.lines (line int, stream text, type text, data jsonb);
+CREATE TABLE public.secret_lines (LIKE public.lines);
+GRANT SELECT ON public.lines TO PUBLIC;
+CALL event_store.import_events('public.lines', 'done');
+
 -- each command as each role; every one is undone
 SET event_store.enable_hard_delete = on;
 CREATE TEMP TABLE matrix (n serial, command text, super text, owner text, admin text, writer text, reader text, guest text, nobody text);
@@ -107,6 +112,11 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.grant_store('sales', current_user, 'admin')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.revoke_store('sales', 'regress_es_writer')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$CALL event_store.add_index('type', false)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$CALL event_store.import_events('public.lines', 'mine')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
+	($$CALL event_store.import_events('public.secret_lines', 'mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.forget_import('done')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT 1 / count(*) FROM event_store.imports$$, 'ok', 'ok', 'ok', 'ok', 'ok', '22012', '22012'),
+	($$SELECT * FROM event_store.import_progress$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$CALL event_store.drop_index('type', false)$$, '42704', '42704', '42501', '42501', '42501', '42501', 'VE006'),
 	-- tenants; what can be done with one is in sql/tenant.sql
 	($$SELECT event_store.create_tenant('mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
