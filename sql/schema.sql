@@ -92,7 +92,7 @@ INSERT INTO orders VALUES ('{"ID": 1}');
 SELECT event_store.is_valid(NULL, '1'), event_store.validate('true', NULL);
 
 -- patterns: what the server would read differently means what ECMA-262 says, or is refused
-SELECT pattern, left(string, 8) AS string, length(string), event_store.is_valid(jsonb_build_object('pattern', pattern), to_jsonb(string))
+SELECT pattern, replace(left(string, 8), E'\ufeff', '<BOM>') AS string, length(string), event_store.is_valid(jsonb_build_object('pattern', pattern), to_jsonb(string))
 FROM (VALUES
 	('b', 'abc'), ('^b', 'abc'), ('^a$', E'a\n'), ('^a.b$', E'a\nb'), ('^a.b$', E'a\u2028b'), ('^a.b$', 'aéb'), ('^a[^]b$', E'a\nb'), ('^[\s\S]$', E'\n'),
 	('^\d$', '٣'), ('^\w$', 'é'), ('^\W$', 'é'), ('^\s$', E'\u00a0'), ('^\s$', E'\ufeff'), ('^\S$', E'\u2003'), ('^[\Sx]$', E'\u2003'), ('^[^\S ]+$', E'\t\u3000'), ('^[^\S ]+$', E'\t '),

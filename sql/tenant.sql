@@ -221,7 +221,7 @@ MERGE INTO acme.note USING note n ON true WHEN MATCHED THEN DELETE;
 SELECT * FROM note WHERE EXISTS (SELECT FROM acme.note);
 COPY acme.note TO STDOUT;
 COPY (SELECT * FROM acme.note) TO STDOUT;
-COPY acme.note FROM STDIN;
+COPY acme.note FROM '/dev/null';
 TRUNCATE acme.note;
 LOCK TABLE acme.note;
 ALTER TABLE acme.note ADD COLUMN x int;
