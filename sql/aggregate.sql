@@ -73,6 +73,11 @@ SELECT event_store.rehydrate('account', '');
 SELECT event_store.rehydrate(NULL, 'a');
 SELECT event_store.rehydrate('account', NULL);
 SELECT event_store.rehydrate('nothing', 'a');
+-- the beginning of a name that is too long is not the name
+SELECT event_store.register_aggregate(repeat('n', 127), apply => 'apply_order', initial => '{}');
+SELECT version FROM event_store.rehydrate(repeat('n', 127), 'a');
+SELECT event_store.try($$SELECT event_store.rehydrate(repeat('n', 128), 'a')$$) -> 'status' AS status;
+SELECT event_store.unregister_aggregate(repeat('n', 127));
 
 -- states of all kinds: a domain, an array that changes in place, by value, null at first
 CREATE DOMAIN level AS integer CHECK (VALUE < 4);

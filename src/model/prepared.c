@@ -260,6 +260,14 @@ es_prepared_add(EsPrepared *prepared, EsCall *call, Oid function, int nargs, con
 	MemoryContextSwitchTo(caller);
 }
 
+static void
+raise_missing(const EsPreparedKind *kind, const char *name)
+{
+	ereport(ERROR,
+			(es_problem(kind->missing, ES_MEMBERS(ES_TEXT(kind->what, name)), "%s \"%s\" is not registered", kind->what, name),
+			 errhint("%s", kind->hint)));
+}
+
 /* Read a thing from its registry, into a context below the current one. */
 static EsPrepared *
 load(EsPreparedEntry *entry, const EsStore *store, Relation log)
@@ -292,10 +300,7 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	rel = table_open(entry->registry, AccessShareLock);
 	tuple = es_prepared_find_row(rel, prepared->name);
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(es_problem(kind->missing, ES_MEMBERS(ES_TEXT(kind->what, prepared->name)),
-							"%s \"%s\" is not registered", kind->what, prepared->name),
-				 errhint("%s", kind->hint)));
+		raise_missing(kind, prepared->name);
 	values = palloc(RelationGetDescr(rel)->natts * sizeof(Datum));
 	nulls = palloc(RelationGetDescr(rel)->natts * sizeof(bool));
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
@@ -335,6 +340,9 @@ es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *st
 		CacheRegisterSyscacheCallback(AUTHOID, syscache_callback, (Datum) 0);
 	}
 
+	/* no such name can be registered, and what is left of it might be */
+	if (strlen(name) >= ES_PREPARED_NAME)
+		raise_missing(kind, name);
 	memset(&key, 0, sizeof(key));
 	key.kind = kind;
 	strlcpy(key.name, name, ES_PREPARED_NAME);

@@ -282,18 +282,18 @@ SELECT is(pg_temp.refused(command), answer, note) FROM (VALUES
 
 -- ---- what is odd but good is stored as jsonb stores it, the same in each form of a call
 
-CREATE FUNCTION pg_temp.stored(json text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.stored(document text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	text_form text := format('[{"type": "A", "data": %s}]', json);
+	text_form text := format('[{"type": "A", "data": %s}]', document);
 	different int;
 	result text;
 BEGIN
 	PERFORM event_store.append('odd', text_form);
 	PERFORM event_store.append('odd', text_form::jsonb);
-	PERFORM event_store.append('odd', ARRAY[ROW('A', json, NULL, NULL, NULL, NULL, NULL)::event_store.new_event]);
-	PERFORM event_store.append_event('odd', 'A', json::jsonb);
+	PERFORM event_store.append('odd', ARRAY[ROW('A', document, NULL, NULL, NULL, NULL, NULL)::event_store.new_event]);
+	PERFORM event_store.append_event('odd', 'A', document::jsonb);
 	SELECT count(DISTINCT data::text), min(data::text) INTO different, result FROM event_store.read_stream('odd', direction => 'backward', max_count => 4);
-	RETURN CASE WHEN different = 1 AND result = json::jsonb::text THEN 'same' ELSE different || ' different, one is ' || left(result, 100) END;
+	RETURN CASE WHEN different = 1 AND result = document::jsonb::text THEN 'same' ELSE different || ' different, one is ' || left(result, 100) END;
 END $$;
 SELECT is(pg_temp.stored(json), 'same', 'stored: ' || left(json, 60)) FROM unnest(ARRAY[
 	'{"a": 1, "a": 2, "b": {"c": 1, "c": null}}', '{"b": 1, "a": 2, "aa": 3}', '{}', '[]', '""', '"null"', 'true', 'false', '0', '-0', '-0.0', '1.00', '1e5', '1E-5', '12345678901234567890.123456789',
