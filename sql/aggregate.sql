@@ -78,6 +78,9 @@ SELECT event_store.register_aggregate(repeat('n', 127), apply => 'apply_order', 
 SELECT version FROM event_store.rehydrate(repeat('n', 127), 'a');
 SELECT event_store.try($$SELECT event_store.rehydrate(repeat('n', 128), 'a')$$) -> 'status' AS status;
 SELECT event_store.unregister_aggregate(repeat('n', 127));
+-- names that never were leave nothing in the session
+DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM event_store.try(format('SELECT event_store.rehydrate(%L, ''a'')', 'never ' || i)); END LOOP; END $$;
+SELECT sum(total_bytes) < 100000 AS small FROM pg_backend_memory_contexts WHERE name = 'event_store prepared';
 
 -- states of all kinds: a domain, an array that changes in place, by value, null at first
 CREATE DOMAIN level AS integer CHECK (VALUE < 4);

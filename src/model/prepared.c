@@ -12,9 +12,9 @@
  * call, and a function that leads back to the same thing gets a copy of its
  * own.
  *
- * A cache entry stays for the session and counts, in its generation, the
- * changes to anything that was looked up for it: the registry, the functions,
- * the types.  What planning has assumed beyond that is watched by the
+ * The entry of a thing that was there stays for the session and counts, in its
+ * generation, the changes to anything that was looked up for it: the registry,
+ * the functions, the types.  What planning has assumed beyond that is watched by the
  * CachedExpression; the role and the search_path are compared.
  *
  * The functions run as whoever calls, like triggers; so only somebody who
@@ -300,7 +300,12 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	rel = table_open(entry->registry, AccessShareLock);
 	tuple = es_prepared_find_row(rel, prepared->name);
 	if (!HeapTupleIsValid(tuple))
+	{
+		/* names that never were shall not pile up in the session */
+		if (entry->generation == 1)
+			hash_search(cache, &entry->key, HASH_REMOVE, NULL);
 		raise_missing(kind, prepared->name);
+	}
 	values = palloc(RelationGetDescr(rel)->natts * sizeof(Datum));
 	nulls = palloc(RelationGetDescr(rel)->natts * sizeof(bool));
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
