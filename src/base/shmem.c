@@ -35,7 +35,7 @@
 
 #include "base/shmem.h"
 
-#define MAX_PARTS	16
+#define MAX_PARTS	32
 #define TRANCHE		"event_store"
 
 static const EsShmemPart *parts[MAX_PARTS];
