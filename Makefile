@@ -77,6 +77,10 @@ test:
 demo bench soak matrix package:
 	@bash $(here)test/$@/run.sh
 
+# what is told of each metric in doc, from src/observe/metrics.def
+monitoring:
+	perl $(here)doc/monitoring/generate.pl
+
 # for the scripts
 list-regress:
 	@echo $(REGRESS)
@@ -84,4 +88,4 @@ list-regress:
 list-isolation:
 	@echo $(ISOLATION)
 
-.PHONY: test demo bench soak matrix package list-regress list-isolation install-http uninstall-http
+.PHONY: test demo bench soak matrix package monitoring list-regress list-isolation install-http uninstall-http

@@ -19,6 +19,7 @@
 #include "log/stream.h"
 #include "log/wake.h"
 #include "observe/counters.h"
+#include "observe/exemplar.h"
 #include "observe/handler.h"
 #include "observe/keep.h"
 #include "observe/problem.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	EsXactInit();
 	EsProblemLogInit();
 	EsCountersInit();
+	EsExemplarInit();
 	EsSeriesInit();
 	EsKeepInit();
 	EsPendingInit();

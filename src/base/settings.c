@@ -42,6 +42,7 @@ int			es_store_cache_size;
 int			es_stream_cache_size;
 bool		es_telemetry;
 char	   *es_traceparent;
+bool		es_trace_is_sampled = false;
 char	   *es_tenant;
 uint64		es_tenant_set_in;
 char	   *es_tenant_name_pattern;
@@ -87,6 +88,15 @@ check_traceparent(char **value, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("A traceparent is 00-<32 digits>-<16 digits>-<2 digits>, lower-case hexadecimal.");
 	return false;
+}
+
+/* The last of the flags says whether the trace is kept by those who collect traces. */
+static void
+assign_traceparent(const char *value, void *extra)
+{
+	size_t		length = value != NULL ? strlen(value) : 0;
+
+	es_trace_is_sampled = length > 0 && strchr("13579bdf", value[length - 1]) != NULL;
 }
 
 /* Is it formed like a language tag, as de or pt-BR? */
@@ -305,7 +315,7 @@ EsSettingsInit(void)
 							   NULL,
 							   &es_traceparent,
 							   "",
-							   PGC_USERSET, 0, check_traceparent, NULL, NULL);
+							   PGC_USERSET, 0, check_traceparent, assign_traceparent, NULL);
 	DefineCustomStringVariable("event_store.tenant",
 							   "The tenant that calls are for; empty for the one that the search_path names.",
 							   "Reported to clients, so that poolers can track it.",

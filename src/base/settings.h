@@ -43,6 +43,7 @@ extern bool es_require_tenant;
 extern int	es_store_cache_size;
 extern int	es_stream_cache_size;
 extern bool es_telemetry;
+extern bool es_trace_is_sampled;
 extern char *es_traceparent;
 extern char *es_tenant;
 extern uint64 es_tenant_set_in; /* es_xact_number() or ES_SET_BY_CONFIGURATION */

@@ -135,6 +135,7 @@ SELECT results_eq(
 	('event_store.telemetry_info()', 'v', 'r', true, false),
 	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
 	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
+	('event_store.telemetry_top(text,integer)', 'v', 'r', false, false),
 	('event_store.telemetry_verify()', 'v', 'u', true, true),
 	('event_store.tenant_residue(text)', 's', 'u', false, true),
 	('event_store.tenant_schema(text)', 's', 'r', true, true),
@@ -164,7 +165,7 @@ SELECT results_eq(
 	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
 	$$VALUES ('event_store.guard_counts', 'pg_monitor'), ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
 	('event_store.openmetrics', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor'), ('event_store.prometheus', 'pg_monitor'),
-	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor')$$,
+	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor'), ('event_store.telemetry_top', 'pg_monitor')$$,
 	'only what watches is granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,

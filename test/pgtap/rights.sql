@@ -190,6 +190,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.openmetrics()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.telemetry_info()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_samples()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.telemetry_top()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.histogram_quantiles('event_store_append_batch_events')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT * FROM event_store.metrics$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT * FROM event_store.counters$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
