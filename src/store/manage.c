@@ -36,6 +36,7 @@
 #include "store/progress.h"
 #include "store/statement.h"
 #include "store/tenant.h"
+#include "store/tenant_limit.h"
 
 /* Columns of store_registry. */
 enum RegistryColumn
@@ -71,7 +72,7 @@ register_store(int64 number, bool owns_schema)
 	CommandCounterIncrement();
 }
 
-/* Take a store off the registry, with the progress of its imports; tells whether create_store made its schema. */
+/* Take a store off the registry, with the progress of its imports and its limits; tells whether create_store made its schema. */
 bool
 es_store_unregister(int64 number)
 {
@@ -93,6 +94,7 @@ es_store_unregister(int64 number)
 	systable_endscan(scan);
 	table_close(rel, RowExclusiveLock);
 	es_progress_forget_all(number);
+	es_tenant_limits_forget(number);
 	CommandCounterIncrement();
 	return owns_schema;
 }

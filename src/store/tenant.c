@@ -123,6 +123,16 @@ es_tenants_exist(void)
 	return found;
 }
 
+/*
+ * The state of the registry and the schemas that answers are remembered for;
+ * after es_tenants_exist.  It only grows.
+ */
+uint64
+es_tenant_generation(void)
+{
+	return generation;
+}
+
 Relation
 es_tenant_open_registry(LOCKMODE lockmode)
 {

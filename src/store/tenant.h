@@ -41,6 +41,7 @@ typedef struct EsTenant
 } EsTenant;
 
 extern bool es_tenants_exist(void);
+extern uint64 es_tenant_generation(void);
 extern bool es_tenant_of_schema(Oid nspid, EsTenant *tenant);
 extern bool es_tenant_find(const char *name, EsTenant *tenant);
 extern void es_tenant_get(const char *name, EsTenant *tenant);
@@ -59,6 +60,7 @@ extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 
 /* store/tenant_manage */
+extern void es_tenant_lock_name(Relation registry, const char *folded);
 extern void es_tenant_note_schema(const char *name, const char *schema);
 
 /* store/tenant_guard */

@@ -39,8 +39,8 @@
 #include "store/tenant.h"
 
 /* Nobody else makes, changes or drops a tenant of this name until we are done. */
-static void
-lock_name(Relation registry, const char *folded)
+void
+es_tenant_lock_name(Relation registry, const char *folded)
 {
 	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
 					   ExclusiveLock);
@@ -125,7 +125,7 @@ update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *r
 static HeapTuple
 own_row(Relation registry, const char *name, EsTenant *tenant)
 {
-	lock_name(registry, es_tenant_fold(name));
+	es_tenant_lock_name(registry, es_tenant_fold(name));
 	if (!es_tenant_find(name, tenant))
 		es_tenant_get(name, tenant);	/* raises the error */
 	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
@@ -201,7 +201,7 @@ event_store_create_tenant(PG_FUNCTION_ARGS)
 	es_require_writable();
 
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	lock_name(registry, folded);
+	es_tenant_lock_name(registry, folded);
 	require_free(registry, name, folded);
 	require_free_schema(name);
 	number = es_store_create(name);
@@ -275,7 +275,7 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 		es_tenant_broken(&tenant);
 	if (strcmp(es_tenant_fold(name), new_folded) != 0)
 	{
-		lock_name(registry, new_folded);
+		es_tenant_lock_name(registry, new_folded);
 		require_free(registry, new_name, new_folded);
 	}
 	schema = get_namespace_name(tenant.nspid);
