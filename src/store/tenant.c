@@ -161,6 +161,23 @@ es_tenant_row(Relation registry, const char *name)
 	return tuple;
 }
 
+/* The attributes of a tenant that exists, a jsonb, palloc'd. */
+Datum
+es_tenant_attributes(const char *name)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	HeapTuple	tuple = es_tenant_row(registry, name);
+	bool		isnull;
+	Datum		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "tenant \"%s\" has no row", name);
+	result = PointerGetDatum(PG_DETOAST_DATUM_COPY(heap_getattr(tuple, TENANT_ATTRIBUTES + 1, RelationGetDescr(registry),
+																 &isnull)));
+	table_close(registry, AccessShareLock);
+	return result;
+}
+
 /* What a row says; its schema is looked for and may be gone. */
 static void
 read_row(HeapTuple tuple, TupleDesc desc, EsTenant *tenant)

@@ -118,6 +118,20 @@ update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *r
 	CommandCounterIncrement();
 }
 
+/* Refuse to anybody but the owner of its schema, or where that is gone of the database. */
+void
+es_tenant_require_owner(const EsTenant *tenant)
+{
+	const char *name = NameStr(tenant->name);
+
+	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
+		!es_owns_database(MyDatabaseId, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("tenant", name)),
+							"must be owner of tenant \"%s\"", name),
+				 errhint("Ask the owner of its schema, or become a member of the owning role.")));
+}
+
 /*
  * Lock a tenant and return its row, an error if there is none or the caller
  * does not own its schema.  If that is gone, the owner of the database may do.
@@ -128,12 +142,7 @@ own_row(Relation registry, const char *name, EsTenant *tenant)
 	es_tenant_lock_name(registry, es_tenant_fold(name));
 	if (!es_tenant_find(name, tenant))
 		es_tenant_get(name, tenant);	/* raises the error */
-	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
-		!es_owns_database(MyDatabaseId, GetUserId()))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("tenant", name)),
-							"must be owner of tenant \"%s\"", name),
-				 errhint("Ask the owner of its schema, or become a member of the owning role.")));
+	es_tenant_require_owner(tenant);
 	return es_tenant_row(registry, name);
 }
 
@@ -176,6 +185,30 @@ set_state(const char *name, const char *state, Datum reason, bool no_reason)
 	replace[TENANT_STATE] = replace[TENANT_REASON] = true;
 	update_row(registry, row, values, nulls, replace);
 	table_close(registry, NoLock);
+}
+
+/* Make a tenant whose store comes from elsewhere; it can only be read. */
+void
+es_tenant_create_again(const char *name, int64 number, Datum attributes)
+{
+	char	   *folded = es_tenant_fold(name);
+	Relation	registry;
+
+	es_tenant_check_name(name);
+	registry = es_tenant_open_registry(RowExclusiveLock);
+	es_tenant_lock_name(registry, folded);
+	require_free(registry, name, folded);
+	es_store_create_again(name, number);
+	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
+	table_close(registry, NoLock);
+}
+
+/* Change the state of a tenant, as its owner. */
+void
+es_tenant_set_state(const char *name, EsTenantState state, const char *reason)
+{
+	set_state(name, state == ES_TENANT_ACTIVE ? "active" : state == ES_TENANT_READ_ONLY ? "read_only" : "suspended",
+			  reason != NULL ? CStringGetTextDatum(reason) : (Datum) 0, reason == NULL);
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_tenant);
