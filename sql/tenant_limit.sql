@@ -80,11 +80,17 @@ SELECT used > 10000 AS used, refused FROM event_store.tenant_usage('small') WHER
 SELECT event_store.set_tenant_limit('small', 'storage_bytes', 1000000000);
 SELECT put('small', 's') > '1' AS fits;
 
+-- what is counted is counted by tenant; systems 3.3.14
+SELECT DISTINCT tags ->> 'store' AS store FROM event_store.counters WHERE tags ->> 'store' IN ('small', 'large') AND value > 0 ORDER BY 1;
+
 -- a limit outlives a rename, and goes with the tenant
 SELECT event_store.rename_tenant('small', 'tiny');
 SELECT * FROM event_store.tenant_limits ORDER BY what;
 SELECT event_store.drop_tenant('tiny', 'tiny');
 SELECT count(*) FROM event_store.tenant_limit;
+-- and so does what was counted, under both of its names
+SELECT DISTINCT tags ->> 'store' AS store FROM event_store.counters WHERE tags ->> 'store' IN ('small', 'tiny', 'large') ORDER BY 1;
+SELECT count(*) AS still_told FROM event_store.prometheus() text WHERE text ~ 'store="(small|tiny)"';
 
 -- a change counts at once in a transaction that has begun, and not if it is rolled back
 BEGIN;
