@@ -54,7 +54,7 @@ TRUNCATE bad; INSERT INTO bad SELECT regexp_replace(line, '"store":"\d+"', '"sto
 SELECT event_store.import_tenant('mover', 'bad');
 TRUNCATE bad; INSERT INTO bad SELECT regexp_replace(line, '"epochs":\[.*\]', '"epochs":[[1]]') FROM lines;
 SELECT event_store.import_tenant('mover', 'bad');
-TRUNCATE bad; INSERT INTO bad SELECT replace(line, 'event_commands', 'event_others') FROM lines;
+TRUNCATE bad; INSERT INTO bad SELECT replace(line, 'event_commands', 'event_mark') FROM lines;
 SELECT event_store.import_tenant('mover', 'bad');
 SELECT event_store.import_tenant('mover', 'more_lines');
 SELECT event_store.import_tenant('mover', 'pg_class');

@@ -482,6 +482,18 @@ prepare_tenant(const char *name, const char *source, const Header *header, EsTen
 				 errhint("Export again, with after_position => %lld.", (long long) position)));
 }
 
+/* Is it a table of the store that moves with it? */
+static bool
+is_moved(const char *schema, const char *table)
+{
+	ListCell   *lc;
+
+	foreach(lc, es_statement_moved_tables(schema))
+		if (strcmp(lfirst(lc), table) == 0)
+			return true;
+	return false;
+}
+
 /* Put the rows of one table in; those that the tenant has of it go, but for events, which are added. */
 static void
 import_table(const char *schema, const char *table, const char *source)
@@ -489,11 +501,11 @@ import_table(const char *schema, const char *table, const char *source)
 	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, false));
 	bool		is_streams = strcmp(table, "event_streams") == 0;
 
-	if (!OidIsValid(relid))
+	if (!OidIsValid(relid) || !is_moved(schema, table))
 		ereport(ERROR,
 				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 							ES_MEMBERS(ES_TEXT("schema", schema), ES_TEXT("table", table)),
-							"schema \"%s\" has no table %s, which the export has rows of", schema, table),
+							"schema \"%s\" has no table %s to take the rows of the export", schema, table),
 				 errhint("Make the schema before the import with pg_dump --schema-only of the old one.")));
 	if (!is_streams && strcmp(table, "event_log") != 0)
 	{

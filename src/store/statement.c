@@ -572,7 +572,7 @@ es_statement_found_schemas(void)
 /*
  * The tables of a store that move with it, by name, palloc'd: all that it may
  * have but the mark, which is made anew, and snapshots, which follow from the
- * events.
+ * events.  They may have been made by the statement that is running.
  */
 List *
 es_statement_moved_tables(const char *schema)
@@ -588,7 +588,7 @@ es_statement_moved_tables(const char *schema)
 						   " AND c.relname OPERATOR(pg_catalog.<>) ALL ('{event_mark,event_snapshots}')"
 						   " ORDER BY c.relname USING OPERATOR(pg_catalog.<)",
 						   (const char *[][2]) {{"Q", quote_literal_cstr(schema)}, {NULL, NULL}}),
-					true, 0) != SPI_OK_SELECT)
+					false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for tables");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -665,7 +665,7 @@ es_statement_moved_line(const char *source, const char *member)
 uint64
 es_statement_insert_rows(const char *schema, const char *source, const char *table, bool replace)
 {
-	return run("INSERT INTO $S.$T SELECT r.* FROM $F,"
+	return run("INSERT INTO $S.$T AS old SELECT r.* FROM $F,"
 			   " pg_catalog.jsonb_populate_record(NULL::$S.$T, line::pg_catalog.jsonb OPERATOR(pg_catalog.->) $Q) r"
 			   " WHERE pg_catalog.starts_with(line, $P) $R",
 			   (const char *[][2]) {
@@ -676,7 +676,8 @@ es_statement_insert_rows(const char *schema, const char *source, const char *tab
 				   {"P", line_prefix(table)},
 				   {"R", replace ? "ON CONFLICT (stream_id) DO UPDATE SET deleted_at = excluded.deleted_at,"
 					   " truncate_before = excluded.truncate_before, max_age = excluded.max_age,"
-					   " max_count = excluded.max_count, metadata = excluded.metadata" : ""},
+					   " max_count = excluded.max_count, metadata = excluded.metadata"
+					   " WHERE old OPERATOR(pg_catalog.*<>) excluded" : ""},
 				   {NULL, NULL}});
 }
 
