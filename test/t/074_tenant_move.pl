@@ -106,7 +106,7 @@ sqlstate_is($new, q{SELECT event_store.tenant_use('acme'), event_store.tenant_us
 
 # one that has written and not committed yet
 my $late = session($old);
-$late->query_safe(q{BEGIN; SELECT event_store.tenant_use('acme'); SELECT event_store.append_event('late', 'Late')});
+$late->query_safe(q{BEGIN; SELECT event_store.tenant_use('acme'); SELECT event_store.append_event('first', 'Late')});
 my $old_token = query($old, 'acme', 'SELECT event_store.token(event_store.horizon() - 1)', 'text');
 
 $old->safe_psql('postgres', q{SELECT event_store.suspend_tenant('acme', reads => true, reason => 'it moves')});
