@@ -365,7 +365,7 @@ number_in(const char *source, const JsonbValue *value)
 		not_an_export(source, "a line has another form");
 	digits = pnstrdup(value->val.string.val, value->val.string.len);
 	errno = 0;
-	number = digits[0] == '-' ? (uint64) strtoi64(digits, &end, 10) : strtou64(digits, &end, 10);
+	number = digits[0] == '-' ? (uint64) strtoll(digits, &end, 10) : strtoull(digits, &end, 10);
 	if (errno != 0 || *end != '\0')
 		not_an_export(source, "a line has another form");
 	return number;

@@ -665,7 +665,7 @@ es_statement_moved_line(const char *source, const char *member)
 uint64
 es_statement_insert_rows(const char *schema, const char *source, const char *table, bool replace)
 {
-	return run("INSERT INTO $S.$T AS old SELECT r.* FROM $F,"
+	return run("INSERT INTO $S.$T AS present SELECT r.* FROM $F,"
 			   " pg_catalog.jsonb_populate_record(NULL::$S.$T, line::pg_catalog.jsonb OPERATOR(pg_catalog.->) $Q) r"
 			   " WHERE pg_catalog.starts_with(line, $P) $R",
 			   (const char *[][2]) {
@@ -677,7 +677,7 @@ es_statement_insert_rows(const char *schema, const char *source, const char *tab
 				   {"R", replace ? "ON CONFLICT (stream_id) DO UPDATE SET deleted_at = excluded.deleted_at,"
 					   " truncate_before = excluded.truncate_before, max_age = excluded.max_age,"
 					   " max_count = excluded.max_count, metadata = excluded.metadata"
-					   " WHERE old OPERATOR(pg_catalog.*<>) excluded" : ""},
+					   " WHERE present OPERATOR(pg_catalog.*<>) excluded" : ""},
 				   {NULL, NULL}});
 }
 
