@@ -13,6 +13,7 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
+#include "log/admit.h"
 #include "log/horizon.h"
 #include "log/meter.h"
 #include "log/slot.h"
@@ -52,6 +53,7 @@ _PG_init(void)
 	EsHandlerInit();
 	EsTenantGuardInit();
 	EsSlotInit();
+	EsAdmitInit();				/* before EsHorizonInit: while it settles, the transaction still has its positions */
 	EsHorizonInit();
 	EsMeterInit();
 	EsWakeInit();

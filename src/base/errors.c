@@ -462,6 +462,15 @@ es_document_report(int sqlstate, const char *message, const char *document, bool
 	return 0;
 }
 
+static bool
+has_member(const EsMember *members, const char *name)
+{
+	for (const EsMember *m = members; m != NULL && m->name != NULL; m++)
+		if (strcmp(m->name, name) == 0)
+			return true;
+	return false;
+}
+
 static void
 append_members(StringInfo document, const EsMember *members)
 {
@@ -533,7 +542,7 @@ es_problem(int sqlstate, const EsMember *members, const char *fmt,...)
 			append_members(&extension, ((EsProblemContext *) c->arg)->members);
 	if (type->retryable)
 		appendStringInfoString(&extension, ",\"retryable\":true");
-	if (type->retry_after > 0)
+	if (type->retry_after > 0 && !has_member(members, "retry_after"))
 		appendStringInfo(&extension, ",\"retry_after\":%d", type->retry_after);
 
 	document.type = es_problem_type_uri(type);

@@ -5,7 +5,8 @@
  * The order of steps, each of which relies on those before:
  *
  *	1. everything that can be checked without the store is checked;
- *	2. the store is resolved, event_log locked as by any INSERT, rights checked;
+ *	2. the store is resolved, its tenant's limits looked at (log/admit),
+ *	   event_log locked as by any INSERT, rights checked;
  *	3. the streams are locked until the transaction ends (log/stream), several
  *	   of them in the order of their keys;
  *	4. the version of each, the last entry of the primary key, is compared with
@@ -42,6 +43,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "log/admit.h"
 #include "log/append.h"
 #include "log/batch.h"
 #include "log/event.h"
@@ -223,14 +225,15 @@ sorted_keys(EsBatch *batch)
  * to come to it from locked streams is the way into a deadlock.
  */
 static void
-open_and_lock(EsBatch *batch)
+open_and_lock(EsBatch *batch, int64 bytes)
 {
+	EsLoad		load = {.events = batch->count, .bytes = bytes};
 	uint64	   *keys;
 	bool		fit;
 
 	if (batch->nparts == 1)
 	{
-		batch->log = es_store_open_log(&batch->store, RowExclusiveLock, ACL_INSERT);
+		batch->log = es_store_open_log_admitted(&batch->store, RowExclusiveLock, ACL_INSERT, es_admit, &load);
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
 		es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
@@ -240,7 +243,8 @@ open_and_lock(EsBatch *batch)
 	keys = sorted_keys(batch);
 	for (;;)
 	{
-		batch->log = es_store_open_log(&batch->store, AccessShareLock, ACL_INSERT);
+		batch->log = es_store_open_log_admitted(&batch->store, AccessShareLock, ACL_INSERT, es_admit, &load);
+		load.events = 0;		/* it has passed */
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
 		fit = es_stream_locks_fit(batch->store, keys, batch->nparts);
@@ -388,7 +392,7 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 	if (order == NULL)
 		es_events_add_trace(events, batch.count);
 	bytes = check_events(&batch);
-	open_and_lock(&batch);
+	open_and_lock(&batch, bytes);
 	es_batch_open_indexes(&batch);
 
 	failed = look_at_streams(&batch);

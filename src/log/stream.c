@@ -43,6 +43,7 @@
 #include "base/errors.h"
 #include "base/settings.h"
 #include "base/xact.h"
+#include "log/admit.h"
 #include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -450,10 +451,15 @@ fill_indexes(Relation streams, TupleTableSlot *slot, bool update, bool only_summ
 void
 es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now)
 {
-	Relation	streams = table_open(store->streams, RowExclusiveLock);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(streams), &TTSOpsVirtual);
-	Datum	   *values = slot->tts_values;
+	Relation	streams;
+	TupleTableSlot *slot;
+	Datum	   *values;
 	const char *data = VARDATA_ANY(name);
+
+	es_admit_stream(store);
+	streams = table_open(store->streams, RowExclusiveLock);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(streams), &TTSOpsVirtual);
+	values = slot->tts_values;
 
 	/* there may be more columns, all of them dropped */
 	ExecStoreAllNullTuple(slot);

@@ -36,6 +36,7 @@
 #include "store/progress.h"
 #include "store/statement.h"
 #include "store/tenant.h"
+#include "store/tenant_limit.h"
 
 /* Columns of store_registry. */
 enum RegistryColumn
@@ -71,7 +72,7 @@ register_store(int64 number, bool owns_schema)
 	CommandCounterIncrement();
 }
 
-/* Take a store off the registry, with the progress of its imports; tells whether create_store made its schema. */
+/* Take a store off the registry, with the progress of its imports and its limits; tells whether create_store made its schema. */
 bool
 es_store_unregister(int64 number)
 {
@@ -93,6 +94,7 @@ es_store_unregister(int64 number)
 	systable_endscan(scan);
 	table_close(rel, RowExclusiveLock);
 	es_progress_forget_all(number);
+	es_tenant_limits_forget(number);
 	CommandCounterIncrement();
 	return owns_schema;
 }
@@ -300,6 +302,43 @@ es_store_create(const char *schema)
 	guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
 	return number;
+}
+
+/*
+ * Make the store of a number, which comes from elsewhere, in a schema: with its
+ * tables, unless they are there already and empty, as pg_dump --schema-only
+ * leaves them.
+ */
+void
+es_store_create_again(const char *schema, int64 number)
+{
+	Oid			nspid = get_namespace_oid(schema, true);
+	bool		created = !OidIsValid(nspid);
+
+	if (es_store_is_registered(number))
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_TENANT_EXISTS, ES_MEMBERS(ES_TEXT("schema", schema), ES_INT("store", number)),
+							"the event store that this is a copy of is in this database"),
+				 errhint("A store is once in a database; import into another one, or drop it first.")));
+	if (!created && !es_owns_schema(nspid, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"must be owner of schema \"%s\"", schema),
+				 errhint("Ask the owner, or become a member of the owning role.")));
+	if (!created && number_of_schema(nspid) != 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_TENANT_EXISTS, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" holds another event store", schema),
+				 errhint("Rename or drop it first.")));
+
+	if (created)
+		es_statement_create_schema(schema);
+	if (created || !OidIsValid(get_relname_relid("event_log", nspid)))
+		es_statement_create_tables(schema, number);
+	else
+		es_statement_insert_mark(schema, number);
+	guard_tables(get_namespace_oid(schema, false));
+	register_store(number, created);
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_store);

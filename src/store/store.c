@@ -55,6 +55,7 @@
 #include "store/index.h"
 #include "store/store.h"
 #include "store/tenant.h"
+#include "store/tenant_limit.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
 
@@ -654,6 +655,16 @@ es_store_current(bool missing_ok)
 Relation
 es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 {
+	return es_store_open_log_admitted(store, lockmode, rights, NULL, NULL);
+}
+
+/*
+ * The same, but before anything is locked, admit decides if the store is one
+ * of a tenant with limits, and the caller has the rights.  It may wait.
+ */
+Relation
+es_store_open_log_admitted(EsStore **store, LOCKMODE lockmode, AclMode rights, EsAdmission admit, void *load)
+{
 	EsTenant	tenant;
 
 	if (rights != ACL_SELECT)
@@ -661,8 +672,16 @@ es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 	for (;;)
 	{
 		EsStore    *s = es_store_current(false);
-		Relation	log = try_relation_open(s->log, lockmode);
+		Relation	log;
 
+		if (admit != NULL && es_tenant_limits(s) != NULL && es_tenant_of_schema(s->nspid, &tenant) &&
+			tenant.state == ES_TENANT_ACTIVE && pg_class_aclcheck(s->log, GetUserId(), rights) == ACLCHECK_OK)
+		{
+			admit(s, load);
+			admit = NULL;
+			continue;			/* it may have waited */
+		}
+		log = try_relation_open(s->log, lockmode);
 		if (log != NULL && s->valid)
 		{
 			if (s->defect != NULL)

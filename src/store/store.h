@@ -144,16 +144,21 @@ typedef struct EsStore
 
 	struct EsStoreSlot *slot;	/* owned by log/horizon */
 	struct EsSeries *series;	/* owned by store/count */
+	struct EsLimits *limits;	/* owned by store/tenant_limit */
 	struct EsStreamCache *cache;	/* owned by log/stream */
 	SPIPlanPtr	plans[ES_STMT_COUNT];	/* owned by store/statement */
 
 	MemoryContext context;		/* holds all of this */
 } EsStore;
 
+/* Decides about what the caller is going to do to a store, before any lock is taken; refuses with an error. */
+typedef void (*EsAdmission) (EsStore *store, void *load);
+
 extern EsStore *es_store_current(bool missing_ok);
 extern EsStore *es_store_of_schema(Oid nspid);
 extern bool es_store_is_registered(int64 number);
 extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights);
+extern Relation es_store_open_log_admitted(EsStore **store, LOCKMODE lockmode, AclMode rights, EsAdmission admit, void *load);
 extern void es_store_require_owner(const EsStore *store);
 extern bool es_store_use_sql(EsStore *store, Relation log);
 

@@ -123,6 +123,16 @@ es_tenants_exist(void)
 	return found;
 }
 
+/*
+ * The state of the registry and the schemas that answers are remembered for;
+ * after es_tenants_exist.  It only grows.
+ */
+uint64
+es_tenant_generation(void)
+{
+	return generation;
+}
+
 Relation
 es_tenant_open_registry(LOCKMODE lockmode)
 {
@@ -149,6 +159,23 @@ es_tenant_row(Relation registry, const char *name)
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
 	return tuple;
+}
+
+/* The attributes of a tenant that exists, a jsonb, palloc'd. */
+Datum
+es_tenant_attributes(const char *name)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	HeapTuple	tuple = es_tenant_row(registry, name);
+	bool		isnull;
+	Datum		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "tenant \"%s\" has no row", name);
+	result = PointerGetDatum(PG_DETOAST_DATUM_COPY(heap_getattr(tuple, TENANT_ATTRIBUTES + 1, RelationGetDescr(registry),
+																 &isnull)));
+	table_close(registry, AccessShareLock);
+	return result;
 }
 
 /* What a row says; its schema is looked for and may be gone. */

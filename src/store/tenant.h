@@ -41,6 +41,7 @@ typedef struct EsTenant
 } EsTenant;
 
 extern bool es_tenants_exist(void);
+extern uint64 es_tenant_generation(void);
 extern bool es_tenant_of_schema(Oid nspid, EsTenant *tenant);
 extern bool es_tenant_find(const char *name, EsTenant *tenant);
 extern void es_tenant_get(const char *name, EsTenant *tenant);
@@ -52,6 +53,7 @@ extern void es_tenant_require_state(const EsTenant *tenant, bool write);
 
 extern Relation es_tenant_open_registry(LOCKMODE lockmode);
 extern HeapTuple es_tenant_row(Relation registry, const char *name);
+extern Datum es_tenant_attributes(const char *name);
 
 /* store/tenant_name */
 extern char *es_tenant_name_argument(FunctionCallInfo fcinfo, int argument, const char *what);
@@ -59,6 +61,10 @@ extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 
 /* store/tenant_manage */
+extern void es_tenant_lock_name(Relation registry, const char *folded);
+extern void es_tenant_require_owner(const EsTenant *tenant);
+extern void es_tenant_create_again(const char *name, int64 number, Datum attributes);
+extern void es_tenant_set_state(const char *name, EsTenantState state, const char *reason);
 extern void es_tenant_note_schema(const char *name, const char *schema);
 
 /* store/tenant_guard */

@@ -39,8 +39,8 @@
 #include "store/tenant.h"
 
 /* Nobody else makes, changes or drops a tenant of this name until we are done. */
-static void
-lock_name(Relation registry, const char *folded)
+void
+es_tenant_lock_name(Relation registry, const char *folded)
 {
 	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
 					   ExclusiveLock);
@@ -118,6 +118,20 @@ update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *r
 	CommandCounterIncrement();
 }
 
+/* Refuse to anybody but the owner of its schema, or where that is gone of the database. */
+void
+es_tenant_require_owner(const EsTenant *tenant)
+{
+	const char *name = NameStr(tenant->name);
+
+	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
+		!es_owns_database(MyDatabaseId, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("tenant", name)),
+							"must be owner of tenant \"%s\"", name),
+				 errhint("Ask the owner of its schema, or become a member of the owning role.")));
+}
+
 /*
  * Lock a tenant and return its row, an error if there is none or the caller
  * does not own its schema.  If that is gone, the owner of the database may do.
@@ -125,15 +139,10 @@ update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *r
 static HeapTuple
 own_row(Relation registry, const char *name, EsTenant *tenant)
 {
-	lock_name(registry, es_tenant_fold(name));
+	es_tenant_lock_name(registry, es_tenant_fold(name));
 	if (!es_tenant_find(name, tenant))
 		es_tenant_get(name, tenant);	/* raises the error */
-	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
-		!es_owns_database(MyDatabaseId, GetUserId()))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("tenant", name)),
-							"must be owner of tenant \"%s\"", name),
-				 errhint("Ask the owner of its schema, or become a member of the owning role.")));
+	es_tenant_require_owner(tenant);
 	return es_tenant_row(registry, name);
 }
 
@@ -178,6 +187,30 @@ set_state(const char *name, const char *state, Datum reason, bool no_reason)
 	table_close(registry, NoLock);
 }
 
+/* Make a tenant whose store comes from elsewhere; it can only be read. */
+void
+es_tenant_create_again(const char *name, int64 number, Datum attributes)
+{
+	char	   *folded = es_tenant_fold(name);
+	Relation	registry;
+
+	es_tenant_check_name(name);
+	registry = es_tenant_open_registry(RowExclusiveLock);
+	es_tenant_lock_name(registry, folded);
+	require_free(registry, name, folded);
+	es_store_create_again(name, number);
+	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
+	table_close(registry, NoLock);
+}
+
+/* Change the state of a tenant, as its owner. */
+void
+es_tenant_set_state(const char *name, EsTenantState state, const char *reason)
+{
+	set_state(name, state == ES_TENANT_ACTIVE ? "active" : state == ES_TENANT_READ_ONLY ? "read_only" : "suspended",
+			  reason != NULL ? CStringGetTextDatum(reason) : (Datum) 0, reason == NULL);
+}
+
 PG_FUNCTION_INFO_V1(event_store_create_tenant);
 PG_FUNCTION_INFO_V1(event_store_attach_tenant);
 PG_FUNCTION_INFO_V1(event_store_rename_tenant);
@@ -201,7 +234,7 @@ event_store_create_tenant(PG_FUNCTION_ARGS)
 	es_require_writable();
 
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	lock_name(registry, folded);
+	es_tenant_lock_name(registry, folded);
 	require_free(registry, name, folded);
 	require_free_schema(name);
 	number = es_store_create(name);
@@ -275,7 +308,7 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 		es_tenant_broken(&tenant);
 	if (strcmp(es_tenant_fold(name), new_folded) != 0)
 	{
-		lock_name(registry, new_folded);
+		es_tenant_lock_name(registry, new_folded);
 		require_free(registry, new_name, new_folded);
 	}
 	schema = get_namespace_name(tenant.nspid);

@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 10), ('type', 5), ('view', 7)$$,
+	$$VALUES ('cast', 4), ('table', 11), ('type', 5), ('view', 8)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -49,6 +49,7 @@ SELECT results_eq(
 	('event_store.built_in_problem_types()', 's', 's', true, true),
 	('event_store.causation_tree(uuid,bigint)', 'v', 'u', false, true),
 	('event_store.check_schema()', 'v', 'u', true, false),
+	('event_store.clear_tenant_limit(text,text)', 'v', 'u', false, true),
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.create_tenant(text,jsonb)', 'v', 'u', false, true),
 	('event_store.current_store()', 's', 's', true, true),
@@ -69,6 +70,7 @@ SELECT results_eq(
 	('event_store.expected_version_out(event_store.expected_version)', 'i', 's', true, true),
 	('event_store.expected_version_recv(internal)', 'i', 's', true, true),
 	('event_store.expected_version_send(event_store.expected_version)', 'i', 's', true, true),
+	('event_store.export_tenant(text,bigint)', 'v', 'u', false, true),
 	('event_store.forget_commands(interval)', 'v', 'u', false, true),
 	('event_store.forget_import(text)', 'v', 'u', true, true),
 	('event_store.grant_store(text,text,text)', 'v', 'u', true, true),
@@ -79,6 +81,7 @@ SELECT results_eq(
 	('event_store.histogram_quantiles(text,jsonb,double precision[])', 'v', 'r', false, false),
 	('event_store.horizon()', 'v', 'r', true, true),
 	('event_store.import_events(regclass,text,integer,bigint)', 'v', 'u', false, true),
+	('event_store.import_tenant(text,regclass)', 'v', 'u', false, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
@@ -121,6 +124,7 @@ SELECT results_eq(
 	('event_store.scavenge_store(integer,interval,bigint,bigint,bigint)', 'v', 'u', false, true),
 	('event_store.set_problem_title(text,text,text)', 'v', 'u', false, false),
 	('event_store.set_stream_metadata(text,jsonb,interval,bigint)', 'v', 'u', false, true),
+	('event_store.set_tenant_limit(text,text,bigint,bigint,text,interval)', 'v', 'u', false, true),
 	('event_store.store_number(oid)', 's', 'r', true, true),
 	('event_store.stream_info(text)', 's', 'r', true, true),
 	('event_store.stream_metadata(text)', 's', 'r', true, true),
@@ -137,8 +141,10 @@ SELECT results_eq(
 	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
 	('event_store.telemetry_top(text,integer)', 'v', 'r', false, false),
 	('event_store.telemetry_verify()', 'v', 'u', true, true),
+	('event_store.tenant_checksums(text,bigint)', 'v', 'u', false, true),
 	('event_store.tenant_residue(text)', 's', 'u', false, true),
 	('event_store.tenant_schema(text)', 's', 'r', true, true),
+	('event_store.tenant_usage(text)', 'v', 'u', false, true),
 	('event_store.tenant_use(text)', 'v', 'u', false, true),
 	('event_store.tenant_use_session(text)', 'v', 'u', false, true),
 	('event_store.token(bigint)', 'v', 'u', true, true),
@@ -193,7 +199,7 @@ SELECT results_eq(
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
 	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
 	('event_store.store_registry', ''), ('event_store.telemetry_attachments', ''),
-	('event_store.tenant_registry', '')$$,
+	('event_store.tenant_limit', ''), ('event_store.tenant_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
