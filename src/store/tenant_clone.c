@@ -1,0 +1,329 @@
+/*
+ * tenant_clone.c
+ *		A schema like another one.
+ *
+ * The view schema_definition tells what a schema holds, as statements in which
+ * names of the schema itself are not qualified; run with the new schema on the
+ * search_path they make it there.  What it cannot tell is refused before
+ * anything is made.  In the end nothing in the new schema may depend on the
+ * old one, which holds for whatever the view may have overlooked.
+ *
+ * The store is made as any store, with a number of its own, and then gets the
+ * rows of the other: streams and events keep their ids, versions and positions.
+ *
+ * Tables are locked against changes of their form only.  All rows are read with
+ * one snapshot, so a schema that is being written is copied as it was at one
+ * moment; sequences are read after it and are never behind.  Events that were
+ * under way then are not in the copy, and their positions stay free.
+ *
+ * Everything is done as the owner of the schema and belongs to it: conditions
+ * and expressions of tables are code of theirs.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/attempt.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "store/guard.h"
+#include "store/manage.h"
+#include "store/statement.h"
+#include "store/tenant_clone.h"
+
+/* The phases of schema_definition that matter here. */
+#define PHASE_IMPOSSIBLE	0
+#define PHASE_LAST_OBJECT	5	/* up to here in any order, as far as one needs another */
+#define PHASE_ROWS			10
+#define PHASE_SEQUENCE		11
+#define PHASE_GRANT			31
+#define PHASE_GRANT_SCHEMA	32	/* named $S in the statement */
+
+typedef struct Part
+{
+	int			phase;
+	Oid			oid;
+	const char *object;
+	const char *statement;
+	bool		done;
+} Part;
+
+typedef struct Definition
+{
+	int			count;
+	Part	   *parts;
+} Definition;
+
+static void
+set(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Let unqualified names be those of a schema, before those of pg_catalog. */
+static void
+set_path(const char *schema)
+{
+	set("search_path", psprintf("%s, pg_catalog, pg_temp", quote_identifier(schema)));
+}
+
+static int
+execute(const char *statement, Snapshot snapshot)
+{
+	SPIPlanPtr	plan = SPI_prepare(statement, 0, NULL);
+	int			result;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_snapshot(plan, NULL, NULL, snapshot, InvalidSnapshot, false, true, 0);
+	SPI_freeplan(plan);
+	return result;
+}
+
+/* What the schema holds; the caller is connected to SPI. */
+static void
+define(Oid nspid, Definition *definition)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	set_path(get_namespace_name(nspid));
+	if (execute(es_statement_definition(nspid), snapshot) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the definition of schema %u", nspid);
+	UnregisterSnapshot(snapshot);
+	definition->count = (int) SPI_processed;
+	definition->parts = palloc0(sizeof(Part) * Max(definition->count, 1));
+	for (int i = 0; i < definition->count; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Part	   *part = &definition->parts[i];
+		bool		isnull;
+
+		part->phase = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+		part->oid = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
+		part->object = SPI_getvalue(row, desc, 3);
+		part->statement = SPI_getvalue(row, desc, 4);
+		if (part->phase == PHASE_IMPOSSIBLE)
+			ereport(ERROR,
+					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
+								ES_MEMBERS(ES_TEXT("schema", get_namespace_name(nspid)), ES_TEXT("object", part->object)),
+								"schema \"%s\" cannot be cloned: it holds %s", get_namespace_name(nspid), part->object),
+					 errhint("Move that to a shared schema, or make the tenant by migrations.")));
+	}
+}
+
+/* Keep others from changing the form of the tables; true if all were locked already. */
+static bool
+lock_tables(const Definition *definition)
+{
+	bool		all = true;
+
+	for (int i = 0; i < definition->count; i++)
+	{
+		const Part *part = &definition->parts[i];
+		LOCKTAG		tag;
+
+		if (part->phase != PHASE_ROWS)
+			continue;
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->oid);
+		if (es_lock_held_by_me(&tag, AccessShareLock))
+			continue;
+		LockRelationOid(part->oid, AccessShareLock);
+		all = false;
+	}
+	return all;
+}
+
+/* Does an error say that something is not there, which may be made yet? */
+static bool
+is_missing(int sqlstate)
+{
+	return sqlstate == ERRCODE_UNDEFINED_TABLE || sqlstate == ERRCODE_UNDEFINED_FUNCTION ||
+		sqlstate == ERRCODE_UNDEFINED_OBJECT || sqlstate == ERRCODE_UNDEFINED_COLUMN;
+}
+
+/* Try to make an object; returns what is missing for it, NULL if it is made. */
+static ErrorData *
+try_part(Part *part)
+{
+	EsAttempt	attempt;
+	ErrorData  *volatile error = NULL;
+
+	es_attempt_begin(&attempt);
+	PG_TRY();
+	{
+		(void) execute(part->statement, InvalidSnapshot);
+		es_attempt_succeeded(&attempt);
+		part->done = true;
+	}
+	PG_CATCH();
+	{
+		error = es_attempt_failed(&attempt);
+		if (!is_missing(error->sqlerrcode))
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	return error;
+}
+
+/* Make types, sequences, tables, functions and views: those that can be made, and again those that are left. */
+static void
+make_objects(Definition *definition)
+{
+	ErrorData  *error;
+	bool		progress;
+
+	do
+	{
+		error = NULL;
+		progress = false;
+		for (int i = 0; i < definition->count; i++)
+		{
+			Part	   *part = &definition->parts[i];
+			ErrorData  *missing;
+
+			CHECK_FOR_INTERRUPTS();
+			if (part->phase > PHASE_LAST_OBJECT || part->done)
+				continue;
+			missing = try_part(part);
+			if (missing == NULL)
+				progress = true;
+			else if (error == NULL)
+				error = missing;
+		}
+	} while (error != NULL && progress);
+	if (error != NULL)
+		ReThrowError(error);
+}
+
+/* Copy the rows of a table, also of one that only our functions write. */
+static void
+copy_rows(const Part *part, Oid target, Snapshot snapshot)
+{
+	char	   *name = get_rel_name(part->oid);
+	bool		guarded = strcmp(name, "event_log") == 0 || strcmp(name, "event_streams") == 0;
+
+	PG_TRY();
+	{
+		if (guarded)
+			es_guard_let_insert(get_relname_relid(name, target));
+		(void) execute(part->statement, snapshot);
+	}
+	PG_FINALLY();
+	{
+		es_guard_close();
+	}
+	PG_END_TRY();
+}
+
+/* Refuse a clone that would use something of the schema it was made from. */
+static void
+require_independence(Oid source, Oid target)
+{
+	if (execute(es_statement_dependence(target, source), InvalidSnapshot) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for dependencies");
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
+							ES_MEMBERS(ES_TEXT("schema", get_namespace_name(source)),
+									   ES_TEXT("object", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1))),
+							"schema \"%s\" cannot be cloned: the clone's %s would use the %s of the original",
+							get_namespace_name(source),
+							SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+							SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
+				 errhint("Make the tenant by migrations, or report this.")));
+}
+
+/* Fill the new schema, which has a store in it; as the owner. */
+static void
+fill(Oid source, const char *target, bool with_data, bool with_grants)
+{
+	Oid			nspid = get_namespace_oid(target, false);
+	Definition	definition;
+	Snapshot	snapshot;
+
+	SPI_connect();
+	do
+		define(source, &definition);
+	while (!lock_tables(&definition));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	set_path(target);
+	make_objects(&definition);
+	for (int i = 0; i < definition.count; i++)
+	{
+		Part	   *part = &definition.parts[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (part->done || ((part->phase == PHASE_ROWS || part->phase == PHASE_SEQUENCE) && !with_data) ||
+			(part->phase >= PHASE_GRANT && !with_grants))
+			continue;
+		if (part->phase == PHASE_ROWS)
+			copy_rows(part, nspid, snapshot);
+		else if (part->phase == PHASE_GRANT_SCHEMA)
+			(void) execute(es_statement_in_schema(target, part->statement), InvalidSnapshot);
+		else
+			(void) execute(part->statement, InvalidSnapshot);
+	}
+	require_independence(source, nspid);
+	UnregisterSnapshot(snapshot);
+	SPI_finish();
+}
+
+static Oid
+schema_owner(Oid nspid)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "schema %u is gone", nspid);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Make a schema like another one, which is the caller's or of a role that the
+ * caller is a member of; with a store in it, whose number is returned.
+ */
+int64
+es_tenant_clone_schema(Oid source, const char *target, bool with_data, bool with_grants)
+{
+	Oid			user;
+	int			security;
+	Oid			owner = schema_owner(source);
+	int			level;
+	int64		number;
+
+	GetUserIdAndSecContext(&user, &security);
+	if (owner != user)
+	{
+		es_statement_create_schema_for(target, GetUserNameFromId(owner, false));
+		SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	}
+	level = es_tenant_lift_guard();
+	set("check_function_bodies", "off");
+	set("row_security", "off");
+	set("session_replication_role", "origin");
+	/* values that go by way of text come out as they went in */
+	set("datestyle", "ISO");
+	set("intervalstyle", "postgres");
+	set("extra_float_digits", "1");
+	number = es_store_create(target);
+	fill(source, target, with_data, with_grants);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+	return number;
+}
