@@ -42,13 +42,19 @@
 
 #define MAX_POOL	10000
 
-/* The schema of a template, a tenant's or any other, which must be the caller's. */
+/*
+ * The schema of a template, a tenant's or any other, which must be the
+ * caller's.  A tenant is locked, so that nobody migrates it meanwhile.
+ */
 static Oid
 template_schema(const char *name)
 {
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
 	EsTenant	tenant;
 	Oid			nspid;
 
+	es_tenant_lock_name(registry, es_tenant_fold(name), ShareLock);
+	table_close(registry, AccessShareLock);
 	if (es_tenant_find(name, &tenant))
 	{
 		es_tenant_get(name, &tenant);

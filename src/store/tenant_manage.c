@@ -41,12 +41,15 @@
 #include "store/tenant_records.h"
 #include "store/migration.h"
 
-/* Nobody else makes, changes or drops a tenant of this name until we are done. */
+/*
+ * Nobody else makes, changes or drops a tenant of this name until we are done;
+ * with ShareLock others may do as we do.
+ */
 void
-es_tenant_lock_name(Relation registry, const char *folded)
+es_tenant_lock_name(Relation registry, const char *folded, LOCKMODE lockmode)
 {
 	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
-					   ExclusiveLock);
+					   lockmode);
 }
 
 /* Refuse a name that a tenant has, or differs from it in case only. */
@@ -129,7 +132,7 @@ es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *null
 HeapTuple
 es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant)
 {
-	es_tenant_lock_name(registry, es_tenant_fold(name));
+	es_tenant_lock_name(registry, es_tenant_fold(name), ExclusiveLock);
 	if (!es_tenant_find(name, tenant))
 		es_tenant_get(name, tenant);	/* raises the error */
 	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
@@ -221,7 +224,7 @@ create(const char *name, const char *template, bool with_data, bool with_grants,
 	es_require_writable();
 
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	es_tenant_lock_name(registry, folded);
+	es_tenant_lock_name(registry, folded, ExclusiveLock);
 	require_free(registry, name, folded);
 	require_free_schema(name);
 	number = es_tenant_make_schema(name, template, with_data, with_grants);
@@ -333,7 +336,7 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 		es_tenant_broken(&tenant);
 	if (strcmp(es_tenant_fold(name), new_folded) != 0)
 	{
-		es_tenant_lock_name(registry, new_folded);
+		es_tenant_lock_name(registry, new_folded, ExclusiveLock);
 		require_free(registry, new_name, new_folded);
 	}
 	schema = get_namespace_name(tenant.nspid);
