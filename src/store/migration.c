@@ -401,6 +401,7 @@ event_store_migrate_tenants(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext per_tenant;
 	int64		target = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+	Datum		parameter = Int64GetDatum(target);
 	uint64		count;
 	SPITupleTable *tenants;
 
@@ -409,20 +410,24 @@ event_store_migrate_tenants(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	per_tenant = AllocSetContextCreate(caller, "event_store migrate", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
-	count = es_record(ES_RECORD_TENANTS, NULL, NULL);
+	count = es_record(ES_RECORD_TENANTS, &parameter, PG_ARGISNULL(0) ? "n" : " ");
 	tenants = SPI_tuptable;
 	for (uint64 i = 0; i < count; i++)
 	{
 		Datum		values[3];
 		bool		nulls[3] = {false, false, false};
-		bool		failed;
+		bool		failed = false;
+		bool		isnull;
 		int			sqlstate;
 		char	   *name;
 		MemoryContext spi = MemoryContextSwitchTo(per_tenant);
 
 		CHECK_FOR_INTERRUPTS();
 		name = SPI_getvalue(tenants->vals[i], tenants->tupdesc, 1);
-		failed = !es_migrate_try(name, PG_ARGISNULL(0) ? NULL : &target, &values[1], &values[2], &sqlstate);
+		if (DatumGetBool(SPI_getbinval(tenants->vals[i], tenants->tupdesc, 2, &isnull)))
+			values[1] = versions_of(NULL, 0);
+		else
+			failed = !es_migrate_try(name, PG_ARGISNULL(0) ? NULL : &target, &values[1], &values[2], &sqlstate);
 		values[0] = CStringGetTextDatum(name);
 		nulls[failed ? 1 : 2] = true;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

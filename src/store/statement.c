@@ -434,6 +434,17 @@ es_statement_definition(Oid nspid)
 					" ORDER BY phase USING OPERATOR(pg_catalog.<), object_oid USING OPERATOR(pg_catalog.<)", nspid);
 }
 
+/* The query for the OIDs of the tables of a schema, in the order in which they were made. */
+char *
+es_statement_tables(Oid nspid)
+{
+	return psprintf("SELECT c.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid"
+					" WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
+					" AND d.refobjid OPERATOR(pg_catalog.=) %u"
+					" AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+					" AND c.relkind OPERATOR(pg_catalog.=) 'r' ORDER BY c.oid USING OPERATOR(pg_catalog.<)", nspid);
+}
+
 /*
  * The query for something in one schema that depends on something in another:
  * descriptions of both.

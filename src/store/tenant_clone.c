@@ -123,26 +123,37 @@ define(Oid nspid, Definition *definition)
 	}
 }
 
-/* Keep others from changing the form of the tables; true if all were locked already. */
-static bool
-lock_tables(const Definition *definition)
+/* Keep others from changing the form of the tables that there are. */
+static void
+lock_tables(Oid nspid)
 {
-	bool		all = true;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
+	if (execute(es_statement_tables(nspid), snapshot) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for the tables of schema %u", nspid);
+	UnregisterSnapshot(snapshot);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+
+		LockRelationOid(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
+						AccessShareLock);
+	}
+}
+
+/* Are all tables locked that the definition has?  One may have come meanwhile. */
+static bool
+is_locked(const Definition *definition)
+{
 	for (int i = 0; i < definition->count; i++)
 	{
-		const Part *part = &definition->parts[i];
 		LOCKTAG		tag;
 
-		if (part->phase != PHASE_ROWS)
-			continue;
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->oid);
-		if (es_lock_held_by_me(&tag, AccessShareLock))
-			continue;
-		LockRelationOid(part->oid, AccessShareLock);
-		all = false;
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, definition->parts[i].oid);
+		if (definition->parts[i].phase == PHASE_ROWS && !es_lock_held_by_me(&tag, AccessShareLock))
+			return false;
 	}
-	return all;
+	return true;
 }
 
 /* Does an error say that something is not there, which may be made yet? */
@@ -255,8 +266,10 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 
 	SPI_connect();
 	do
+	{
+		lock_tables(source);
 		define(source, &definition);
-	while (!lock_tables(&definition));
+	} while (!is_locked(&definition));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	set_path(target);

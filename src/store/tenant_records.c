@@ -110,9 +110,13 @@ static const struct
 		" WHERE version OPERATOR(pg_catalog.<=) $2 ORDER BY version USING OPERATOR(pg_catalog.<)"
 		" ON CONFLICT (tenant, version) DO UPDATE SET checksum = excluded.checksum, applied_at = excluded.applied_at"
 		" WHERE a.checksum" NE "excluded.checksum RETURNING a.version", 2, {TEXTOID, INT8OID}},
-	[ES_RECORD_TENANTS] = {"SELECT tenant_name FROM event_store.tenant_registry"
-		" WHERE state" NE "ALL ('{dropping,purging}')"
-		" ORDER BY tenant_name USING OPERATOR(pg_catalog.<)"},
+	/* the tenants, and whether they have all migrations up to a version as they are registered */
+	[ES_RECORD_TENANTS] = {"SELECT tenant_name, NOT EXISTS (SELECT FROM event_store.tenant_migration m"
+		"  WHERE ($1 IS NULL OR m.version OPERATOR(pg_catalog.<=) $1)"
+		"  AND NOT EXISTS (SELECT FROM event_store.tenant_migrated a WHERE a.tenant" EQ "g.tenant_name"
+		"   AND a.version" EQ "m.version AND a.checksum" EQ "m.checksum))"
+		" FROM event_store.tenant_registry g WHERE state" NE "ALL ('{dropping,purging}')"
+		" ORDER BY tenant_name USING OPERATOR(pg_catalog.<)", 1, {INT8OID}},
 
 	/* of the stages, one that is none: its number; of the tenants they name, one that does not exist */
 	[ES_RECORD_ROLLOUT_CHECK] = {"SELECT s.n, t.name FROM pg_catalog.jsonb_array_elements($1) WITH ORDINALITY s (stage, n)"
