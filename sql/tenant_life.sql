@@ -20,6 +20,7 @@ CREATE TABLE customer (
 	size positive,
 	dropped int,
 	doubled int GENERATED ALWAYS AS (public.twice(size)) STORED,
+	low text GENERATED ALWAYS AS (model.lower("Na me")) STORED,
 	CONSTRAINT name_there CHECK (length("Na me") > 0)
 ) WITH (fillfactor = 70);
 ALTER TABLE customer DROP COLUMN dropped;
@@ -131,7 +132,10 @@ SELECT pg_temp.refused(c) FROM unnest(ARRAY[
 	'CREATE TYPE odd.span AS RANGE (SUBTYPE = int)',
 	'CREATE OPERATOR odd.## (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl)',
 	'CREATE FUNCTION odd.f() RETURNS int LANGUAGE sql SET search_path = odd, public AS ''SELECT 1''',
-	'CREATE COLLATION odd.c FROM "C"']) c;
+	'CREATE COLLATION odd.c FROM "C"',
+	-- made when a name in it still means what it means to the server
+	'CREATE FUNCTION odd.f(t text) RETURNS text LANGUAGE sql RETURN upper(t); CREATE FUNCTION odd.upper(t text) RETURNS text LANGUAGE sql RETURN t;
+		CREATE OR REPLACE FUNCTION odd.f(t text) RETURNS text LANGUAGE sql RETURN odd.upper(t)']) c;
 SELECT pg_temp.refused('CREATE TABLE odd.fine (i int)');
 SELECT event_store.clone_tenant('nobody', 'x');
 SELECT event_store.clone_tenant('odd', 'odd');

@@ -193,8 +193,18 @@ WHERE NOT r.of_store AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 	WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) r.oid
 		AND d.deptype OPERATOR(pg_catalog.=) 'i'::pg_catalog."char")
 UNION ALL
-/* tables, with nothing but their columns */
-SELECT r.schema_oid, 3, r.oid, pg_catalog.concat('table ', r.relname),
+/* functions and procedures: the definition begins with the name, qualified, which is left away */
+SELECT p.schema_oid, 3, p.oid, pg_catalog.concat('function ', p.proname),
+	pg_catalog.concat(h.head, pg_catalog.substr(pg_catalog.pg_get_functiondef(p.oid),
+		1 OPERATOR(pg_catalog.+) pg_catalog.length(h.head) OPERATOR(pg_catalog.+) pg_catalog.length(pg_catalog.quote_ident(n.nspname))
+		OPERATOR(pg_catalog.+) 1))
+FROM function p
+JOIN pg_catalog.pg_namespace n
+	ON n.oid OPERATOR(pg_catalog.=) p.schema_oid
+CROSS JOIN LATERAL (VALUES (CASE p.prokind WHEN 'p' THEN 'CREATE OR REPLACE PROCEDURE ' ELSE 'CREATE OR REPLACE FUNCTION ' END)) AS h (head)
+UNION ALL
+/* tables, with nothing but their columns: after the functions that generate them */
+SELECT r.schema_oid, 4, r.oid, pg_catalog.concat('table ', r.relname),
 	pg_catalog.concat('CREATE ', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED ' END, 'TABLE ', r.name, ' (', (
 			SELECT pg_catalog.string_agg(pg_catalog.concat(
 					pg_catalog.quote_ident(a.attname), ' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
@@ -231,16 +241,6 @@ FROM relation r
 JOIN pg_catalog.pg_am m
 	ON m.oid OPERATOR(pg_catalog.=) r.relam
 WHERE r.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char" AND NOT r.of_store
-UNION ALL
-/* functions and procedures: the definition begins with the name, qualified, which is left away */
-SELECT p.schema_oid, 4, p.oid, pg_catalog.concat('function ', p.proname),
-	pg_catalog.concat(h.head, pg_catalog.substr(pg_catalog.pg_get_functiondef(p.oid),
-		1 OPERATOR(pg_catalog.+) pg_catalog.length(h.head) OPERATOR(pg_catalog.+) pg_catalog.length(pg_catalog.quote_ident(n.nspname))
-		OPERATOR(pg_catalog.+) 1))
-FROM function p
-JOIN pg_catalog.pg_namespace n
-	ON n.oid OPERATOR(pg_catalog.=) p.schema_oid
-CROSS JOIN LATERAL (VALUES (CASE p.prokind WHEN 'p' THEN 'CREATE OR REPLACE PROCEDURE ' ELSE 'CREATE OR REPLACE FUNCTION ' END)) AS h (head)
 UNION ALL
 /* views */
 SELECT r.schema_oid, 5, r.oid, pg_catalog.concat('view ', r.relname),

@@ -445,30 +445,6 @@ es_statement_tables(Oid nspid)
 					" AND c.relkind OPERATOR(pg_catalog.=) 'r' ORDER BY c.oid USING OPERATOR(pg_catalog.<)", nspid);
 }
 
-/*
- * The query for something in one schema that depends on something in another:
- * descriptions of both.
- */
-char *
-es_statement_dependence(Oid nspid, Oid on)
-{
-	return psprintf("WITH RECURSIVE part (classid, objid) AS ("
-					" SELECT classid, objid FROM pg_catalog.pg_depend"
-					" WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
-					" AND refobjid OPERATOR(pg_catalog.=) %u"
-					" UNION SELECT d.classid, d.objid FROM part p JOIN pg_catalog.pg_depend d"
-					" ON d.refclassid OPERATOR(pg_catalog.=) p.classid AND d.refobjid OPERATOR(pg_catalog.=) p.objid"
-					" AND d.deptype OPERATOR(pg_catalog.=) ANY ('{a,i}'::pg_catalog.\"char\"[]))"
-					" SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),"
-					" pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)"
-					" FROM part p JOIN pg_catalog.pg_depend d"
-					" ON d.classid OPERATOR(pg_catalog.=) p.classid AND d.objid OPERATOR(pg_catalog.=) p.objid"
-					" JOIN pg_catalog.pg_depend o ON o.classid OPERATOR(pg_catalog.=) d.refclassid"
-					" AND o.objid OPERATOR(pg_catalog.=) d.refobjid"
-					" AND o.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
-					" AND o.refobjid OPERATOR(pg_catalog.=) %u LIMIT 1", nspid, on);
-}
-
 /* The relations of a schema that are dropped one by one: kind as DROP writes it, quoted name; at most so many. */
 char *
 es_statement_relations(const char *schema, int limit)

@@ -5,8 +5,8 @@
  * The view schema_definition tells what a schema holds, as statements in which
  * names of the schema itself are not qualified; run with the new schema on the
  * search_path they make it there.  What it cannot tell is refused before
- * anything is made.  In the end nothing in the new schema may depend on the
- * old one, which holds for whatever the view may have overlooked.
+ * anything is made.  In the end both schemas must have the same definition,
+ * which finds a name that came to mean something else than it did.
  *
  * The store is made as any store, with a number of its own, and then gets the
  * rows of the other: streams and events keep their ids, versions and positions.
@@ -47,8 +47,8 @@
 #define PHASE_LAST_OBJECT	5	/* up to here in any order, as far as one needs another */
 #define PHASE_ROWS			10
 #define PHASE_SEQUENCE		11
-#define PHASE_GRANT			31
-#define PHASE_GRANT_SCHEMA	32	/* named $S in the statement */
+#define PHASE_RIGHTS		30	/* takes from PUBLIC; what comes after it gives to others */
+#define PHASE_RIGHTS_SCHEMA	32	/* named $S in the statement */
 
 typedef struct Part
 {
@@ -238,22 +238,61 @@ copy_rows(const Part *part, Oid target, Snapshot snapshot)
 	PG_END_TRY();
 }
 
-/* Refuse a clone that would use something of the schema it was made from. */
-static void
-require_independence(Oid source, Oid target)
+/* Must a part be in the clone as it is in the original? */
+static bool
+is_compared(const Part *part)
 {
-	if (execute(es_statement_dependence(target, source), InvalidSnapshot) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for dependencies");
-	if (SPI_processed > 0)
+	return part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS);
+}
+
+static int
+compare_parts(const void *a, const void *b)
+{
+	const Part *x = a;
+	const Part *y = b;
+	int			order = (x->phase > y->phase) - (x->phase < y->phase);
+
+	if (order == 0)
+		order = strcmp(x->object, y->object);
+	if (order == 0)
+		order = strcmp(x->statement, y->statement);
+	return order;
+}
+
+/*
+ * Refuse a clone that is not defined as the original is: something of the
+ * original's, or of the server's, would stand in it for something of its own.
+ */
+static void
+require_equal(Definition *original, Definition *clone)
+{
+	int			i = 0;
+	int			j = 0;
+
+	qsort(original->parts, original->count, sizeof(Part), compare_parts);
+	qsort(clone->parts, clone->count, sizeof(Part), compare_parts);
+	for (;;)
+	{
+		const char *object;
+
+		while (i < original->count && !is_compared(&original->parts[i]))
+			i++;
+		while (j < clone->count && !is_compared(&clone->parts[j]))
+			j++;
+		if (i == original->count && j == clone->count)
+			return;
+		if (i < original->count && j < clone->count && compare_parts(&original->parts[i], &clone->parts[j]) == 0)
+		{
+			i++;
+			j++;
+			continue;
+		}
+		object = i < original->count ? original->parts[i].object : clone->parts[j].object;
 		ereport(ERROR,
-				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
-							ES_MEMBERS(ES_TEXT("schema", get_namespace_name(source)),
-									   ES_TEXT("object", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1))),
-							"schema \"%s\" cannot be cloned: the clone's %s would use the %s of the original",
-							get_namespace_name(source),
-							SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
-							SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2)),
-				 errhint("Make the tenant by migrations, or report this.")));
+				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED, ES_MEMBERS(ES_TEXT("object", object)),
+							"the schema cannot be cloned: the clone's %s would not be that of the original", object),
+				 errhint("Names in it may mean something else until all is made: create it anew there, or make the tenant by migrations.")));
+	}
 }
 
 /* Fill the new schema, which has a store in it; as the owner. */
@@ -262,6 +301,7 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 {
 	Oid			nspid = get_namespace_oid(target, false);
 	Definition	definition;
+	Definition	clone;
 	Snapshot	snapshot;
 
 	SPI_connect();
@@ -280,17 +320,18 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 
 		CHECK_FOR_INTERRUPTS();
 		if (part->done || ((part->phase == PHASE_ROWS || part->phase == PHASE_SEQUENCE) && !with_data) ||
-			(part->phase >= PHASE_GRANT && !with_grants))
+			(part->phase > PHASE_RIGHTS && !with_grants))
 			continue;
 		if (part->phase == PHASE_ROWS)
 			copy_rows(part, nspid, snapshot);
-		else if (part->phase == PHASE_GRANT_SCHEMA)
+		else if (part->phase == PHASE_RIGHTS_SCHEMA)
 			(void) execute(es_statement_in_schema(target, part->statement), InvalidSnapshot);
 		else
 			(void) execute(part->statement, InvalidSnapshot);
 	}
-	require_independence(source, nspid);
 	UnregisterSnapshot(snapshot);
+	define(nspid, &clone);
+	require_equal(&definition, &clone);
 	SPI_finish();
 }
 
