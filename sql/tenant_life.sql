@@ -92,6 +92,18 @@ SELECT * FROM event_store.with_tenant('copy', 'SELECT * FROM totals') AS (custom
 SELECT * FROM event_store.with_tenant('copy', $$SELECT position, stream, version, type, event_id = '00000000-0000-4000-8000-000000000001' FROM event_store.read_all()$$) AS (p bigint, s text, v bigint, t text, given bool);
 SELECT count(DISTINCT ids) FROM unnest('{model,copy}'::text[]) t, LATERAL event_store.with_tenant(t, 'SELECT string_agg(event_id::text, '','' ORDER BY position) FROM event_log') AS (ids text);
 SELECT * FROM event_store.with_tenant('copy', $$SELECT event_store.stream_version('order-1'), event_store.head()$$) AS (v bigint, h bigint);
+SELECT * FROM event_store.tenant_differences('copy', 'model');
+BEGIN;
+SELECT event_store.tenant_use('copy');
+ALTER TABLE orders ADD COLUMN more int, ALTER COLUMN ticket DROP DEFAULT;
+CREATE TABLE by_hand (i int);
+DROP VIEW glad;
+SELECT object, expected IS NOT NULL AS expected, found IS NOT NULL AS found FROM event_store.tenant_differences('copy', 'model');
+SHOW search_path;
+ROLLBACK;
+SELECT event_store.tenant_differences('copy', 'nobody');
+SELECT event_store.tenant_differences(NULL, 'model');
+SELECT event_store.tenant_differences('copy', NULL);
 -- sequences go on where they were
 SELECT * FROM event_store.with_tenant('copy', $$INSERT INTO customer ("Na me", size) VALUES ('Cid', 5) RETURNING id$$) AS (id bigint);
 SELECT * FROM event_store.with_tenant('copy', $$INSERT INTO orders (customer) VALUES (9) RETURNING id, ticket$$) AS (id int, ticket bigint);

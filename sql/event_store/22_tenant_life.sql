@@ -80,6 +80,15 @@ IS 'makes a tenant like another one, or like a schema: what is in it and, unless
 REVOKE ALL ON FUNCTION event_store.clone_tenant(text, text, boolean, boolean, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.clone_tenant(text, text, boolean, boolean, jsonb) TO PUBLIC;
 
+CREATE FUNCTION event_store.tenant_differences(tenant text, template text)
+RETURNS TABLE (object text, expected text, found text)
+AS 'MODULE_PATHNAME', 'event_store_tenant_differences'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION event_store.tenant_differences(text, text)
+IS 'what a tenant has in its schema otherwise than another one, or a schema, has it';
+REVOKE ALL ON FUNCTION event_store.tenant_differences(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.tenant_differences(text, text) TO PUBLIC;
+
 CREATE PROCEDURE event_store.fill_tenant_pool(size integer, template text DEFAULT NULL, with_data boolean DEFAULT false)
 AS 'MODULE_PATHNAME', 'event_store_fill_tenant_pool'
 LANGUAGE C;

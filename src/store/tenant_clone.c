@@ -50,21 +50,6 @@
 #define PHASE_RIGHTS		30	/* takes from PUBLIC; what comes after it gives to others */
 #define PHASE_RIGHTS_SCHEMA	32	/* named $S in the statement */
 
-typedef struct Part
-{
-	int			phase;
-	Oid			oid;
-	const char *object;
-	const char *statement;
-	bool		done;
-} Part;
-
-typedef struct Definition
-{
-	int			count;
-	Part	   *parts;
-} Definition;
-
 static void
 set(const char *name, const char *value)
 {
@@ -91,9 +76,12 @@ execute(const char *statement, Snapshot snapshot)
 	return result;
 }
 
-/* What the schema holds; the caller is connected to SPI. */
-static void
-define(Oid nspid, Definition *definition)
+/*
+ * What a schema holds, in SPI's memory, to which the caller is connected.
+ * Sets the search_path for the caller's level of settings.
+ */
+void
+es_definition_read(Oid nspid, EsDefinition *definition)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
@@ -102,25 +90,34 @@ define(Oid nspid, Definition *definition)
 		elog(ERROR, "could not read the definition of schema %u", nspid);
 	UnregisterSnapshot(snapshot);
 	definition->count = (int) SPI_processed;
-	definition->parts = palloc0(sizeof(Part) * Max(definition->count, 1));
+	definition->parts = palloc0(sizeof(EsPart) * Max(definition->count, 1));
 	for (int i = 0; i < definition->count; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Part	   *part = &definition->parts[i];
+		EsPart	   *part = &definition->parts[i];
 		bool		isnull;
 
 		part->phase = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
 		part->oid = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
 		part->object = SPI_getvalue(row, desc, 3);
 		part->statement = SPI_getvalue(row, desc, 4);
-		if (part->phase == PHASE_IMPOSSIBLE)
+	}
+}
+
+/* Refuse what cannot be made again. */
+static void
+require_possible(Oid nspid, const EsDefinition *definition)
+{
+	for (int i = 0; i < definition->count; i++)
+		if (definition->parts[i].phase == PHASE_IMPOSSIBLE)
 			ereport(ERROR,
 					(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
-								ES_MEMBERS(ES_TEXT("schema", get_namespace_name(nspid)), ES_TEXT("object", part->object)),
-								"schema \"%s\" cannot be cloned: it holds %s", get_namespace_name(nspid), part->object),
+								ES_MEMBERS(ES_TEXT("schema", get_namespace_name(nspid)),
+										   ES_TEXT("object", definition->parts[i].object)),
+								"schema \"%s\" cannot be cloned: it holds %s", get_namespace_name(nspid),
+								definition->parts[i].object),
 					 errhint("Move that to a shared schema, or make the tenant by migrations.")));
-	}
 }
 
 /* Keep others from changing the form of the tables that there are. */
@@ -143,7 +140,7 @@ lock_tables(Oid nspid)
 
 /* Are all tables locked that the definition has?  One may have come meanwhile. */
 static bool
-is_locked(const Definition *definition)
+is_locked(const EsDefinition *definition)
 {
 	for (int i = 0; i < definition->count; i++)
 	{
@@ -166,7 +163,7 @@ is_missing(int sqlstate)
 
 /* Try to make an object; returns what is missing for it, NULL if it is made. */
 static ErrorData *
-try_part(Part *part)
+try_part(EsPart *part)
 {
 	EsAttempt	attempt;
 	ErrorData  *volatile error = NULL;
@@ -190,7 +187,7 @@ try_part(Part *part)
 
 /* Make types, sequences, tables, functions and views: those that can be made, and again those that are left. */
 static void
-make_objects(Definition *definition)
+make_objects(EsDefinition *definition)
 {
 	ErrorData  *error;
 	bool		progress;
@@ -201,7 +198,7 @@ make_objects(Definition *definition)
 		progress = false;
 		for (int i = 0; i < definition->count; i++)
 		{
-			Part	   *part = &definition->parts[i];
+			EsPart	   *part = &definition->parts[i];
 			ErrorData  *missing;
 
 			CHECK_FOR_INTERRUPTS();
@@ -220,7 +217,7 @@ make_objects(Definition *definition)
 
 /* Copy the rows of a table, also of one that only our functions write. */
 static void
-copy_rows(const Part *part, Oid target, Snapshot snapshot)
+copy_rows(const EsPart *part, Oid target, Snapshot snapshot)
 {
 	char	   *name = get_rel_name(part->oid);
 	bool		guarded = strcmp(name, "event_log") == 0 || strcmp(name, "event_streams") == 0;
@@ -238,25 +235,74 @@ copy_rows(const Part *part, Oid target, Snapshot snapshot)
 	PG_END_TRY();
 }
 
-/* Must a part be in the clone as it is in the original? */
-static bool
-is_compared(const Part *part)
+/* Of the same thing, however it is? */
+static int
+compare_objects(const EsPart *a, const EsPart *b)
 {
-	return part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS);
+	int			order = (a->phase > b->phase) - (a->phase < b->phase);
+
+	return order != 0 ? order : strcmp(a->object, b->object);
 }
 
 static int
 compare_parts(const void *a, const void *b)
 {
-	const Part *x = a;
-	const Part *y = b;
-	int			order = (x->phase > y->phase) - (x->phase < y->phase);
+	const EsPart *x = a;
+	const EsPart *y = b;
+	int			order = compare_objects(x, y);
 
-	if (order == 0)
-		order = strcmp(x->object, y->object);
-	if (order == 0)
+	if (order == 0 && x->statement != NULL && y->statement != NULL)
 		order = strcmp(x->statement, y->statement);
 	return order;
+}
+
+/* Leave the parts that two schemas have in common, whatever rows and rights they have; in an order of their own. */
+static void
+keep_compared(EsDefinition *definition)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < definition->count; i++)
+	{
+		const EsPart *part = &definition->parts[i];
+
+		if (part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS))
+			definition->parts[kept++] = *part;
+	}
+	definition->count = kept;
+	qsort(definition->parts, kept, sizeof(EsPart), compare_parts);
+}
+
+/*
+ * The next difference between two definitions, from *i and *j on, which are 0
+ * at first: a part of each, NULL where there is none; false if there are no
+ * more.  Takes from the definitions what is not compared.
+ */
+bool
+es_definition_difference(EsDefinition *a, EsDefinition *b, int *i, int *j, const EsPart **of_a, const EsPart **of_b)
+{
+	if (*i == 0 && *j == 0)
+	{
+		keep_compared(a);
+		keep_compared(b);
+	}
+	while (*i < a->count || *j < b->count)
+	{
+		const EsPart *x = *i < a->count ? &a->parts[*i] : NULL;
+		const EsPart *y = *j < b->count ? &b->parts[*j] : NULL;
+		int			order = x == NULL ? 1 : y == NULL ? -1 : compare_objects(x, y);
+
+		if (order <= 0)
+			(*i)++;
+		if (order >= 0)
+			(*j)++;
+		if (order == 0 && compare_parts(x, y) == 0)
+			continue;
+		*of_a = order <= 0 ? x : NULL;
+		*of_b = order >= 0 ? y : NULL;
+		return true;
+	}
+	return false;
 }
 
 /*
@@ -264,30 +310,17 @@ compare_parts(const void *a, const void *b)
  * original's, or of the server's, would stand in it for something of its own.
  */
 static void
-require_equal(Definition *original, Definition *clone)
+require_equal(EsDefinition *original, EsDefinition *clone)
 {
 	int			i = 0;
 	int			j = 0;
+	const EsPart *expected;
+	const EsPart *found;
 
-	qsort(original->parts, original->count, sizeof(Part), compare_parts);
-	qsort(clone->parts, clone->count, sizeof(Part), compare_parts);
-	for (;;)
+	if (es_definition_difference(original, clone, &i, &j, &expected, &found))
 	{
-		const char *object;
+		const char *object = expected != NULL ? expected->object : found->object;
 
-		while (i < original->count && !is_compared(&original->parts[i]))
-			i++;
-		while (j < clone->count && !is_compared(&clone->parts[j]))
-			j++;
-		if (i == original->count && j == clone->count)
-			return;
-		if (i < original->count && j < clone->count && compare_parts(&original->parts[i], &clone->parts[j]) == 0)
-		{
-			i++;
-			j++;
-			continue;
-		}
-		object = i < original->count ? original->parts[i].object : clone->parts[j].object;
 		ereport(ERROR,
 				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED, ES_MEMBERS(ES_TEXT("object", object)),
 							"the schema cannot be cloned: the clone's %s would not be that of the original", object),
@@ -300,23 +333,24 @@ static void
 fill(Oid source, const char *target, bool with_data, bool with_grants)
 {
 	Oid			nspid = get_namespace_oid(target, false);
-	Definition	definition;
-	Definition	clone;
+	EsDefinition definition;
+	EsDefinition clone;
 	Snapshot	snapshot;
 
 	SPI_connect();
 	do
 	{
 		lock_tables(source);
-		define(source, &definition);
+		es_definition_read(source, &definition);
 	} while (!is_locked(&definition));
+	require_possible(source, &definition);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	set_path(target);
 	make_objects(&definition);
 	for (int i = 0; i < definition.count; i++)
 	{
-		Part	   *part = &definition.parts[i];
+		EsPart	   *part = &definition.parts[i];
 
 		CHECK_FOR_INTERRUPTS();
 		if (part->done || ((part->phase == PHASE_ROWS || part->phase == PHASE_SEQUENCE) && !with_data) ||
@@ -330,7 +364,7 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 			(void) execute(part->statement, InvalidSnapshot);
 	}
 	UnregisterSnapshot(snapshot);
-	define(nspid, &clone);
+	es_definition_read(nspid, &clone);
 	require_equal(&definition, &clone);
 	SPI_finish();
 }

@@ -46,8 +46,8 @@
  * The schema of a template, a tenant's or any other, which must be the
  * caller's.  A tenant is locked, so that nobody migrates it meanwhile.
  */
-static Oid
-template_schema(const char *name)
+Oid
+es_tenant_template_schema(const char *name)
 {
 	Relation	registry = es_tenant_open_registry(AccessShareLock);
 	EsTenant	tenant;
@@ -85,7 +85,7 @@ make_schema(const char *schema, const char *template, bool with_data, bool with_
 
 	if (template == NULL)
 		return es_store_create(schema);
-	number = es_tenant_clone_schema(template_schema(template), schema, with_data, with_grants);
+	number = es_tenant_clone_schema(es_tenant_template_schema(template), schema, with_data, with_grants);
 	es_tenant_records_copy(template, schema);
 	return number;
 }
@@ -128,7 +128,7 @@ es_tenant_make_schema(const char *name, const char *template, bool with_data, bo
 
 	/* who may not have the template gets nothing that was made from it */
 	if (template != NULL)
-		(void) template_schema(template);
+		(void) es_tenant_template_schema(template);
 	while (!with_grants && (schema = take_from_pool(template, with_data)) != NULL)
 	{
 		store = es_store_of_schema(get_namespace_oid(schema, false));
@@ -470,7 +470,7 @@ event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
 				 errhint("Say how many schemas are to be ready.")));
 	es_require_writable();
 	if (template != NULL && size > 0)
-		(void) template_schema(template);
+		(void) es_tenant_template_schema(template);
 	surplus = count_pool(template, with_data) - size;
 	for (int64 i = 0; i < Abs(surplus); i++)
 	{

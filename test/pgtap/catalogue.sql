@@ -151,6 +151,7 @@ SELECT results_eq(
 	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
 	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
 	('event_store.telemetry_verify()', 'v', 'u', true, true),
+	('event_store.tenant_differences(text,text)', 'v', 'u', false, true),
 	('event_store.tenant_for_host(text)', 's', 'r', true, true),
 	('event_store.tenant_residue(text)', 's', 'u', false, true),
 	('event_store.tenant_schema(text)', 's', 'r', true, true),

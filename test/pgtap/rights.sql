@@ -134,6 +134,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.create_tenant('mine', template => 'sales')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.clone_tenant('sales', 'mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$CALL event_store.fill_tenant_pool(1)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.tenant_differences('sales', 'sales')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.restore_tenant('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
 	($$CALL event_store.purge_tenants('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
 	($$SELECT event_store.add_tenant_domain('mine', 'mine.example')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
