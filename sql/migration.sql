@@ -177,6 +177,31 @@ UPDATE event_store.tenant_migration SET up = 'INSERT INTO note VALUES (31)' WHER
 SELECT event_store.resume_rollout(:r, retry => true);
 CALL event_store.run_rollout(:r);
 SELECT tenant FROM event_store.each_tenant('SELECT 1 FROM note WHERE id = 31') WHERE result -> 'rows' = '1' AND tenant IN ('r4', 'r8');
+-- one that never ends is cancelled with the call, and leaves nothing
+SELECT event_store.register_migration(32, 'endless', 'CREATE TABLE half (i int); SELECT pg_sleep(3600)') IS NOT NULL AS registered;
+SELECT event_store.start_rollout() AS r \gset
+SET statement_timeout = '200ms';
+SELECT event_store.migrate_tenant('r0');
+CALL event_store.run_rollout(:r);
+SELECT event_store.create_tenant('never');
+RESET statement_timeout;
+SELECT state, done, failed, pending FROM event_store.rollouts WHERE rollout = :r;
+SELECT count(*) FROM pg_class WHERE relname = 'half';
+SELECT count(*) FROM event_store.tenant_residue('never');
+SELECT event_store.unregister_migration(32);
+-- a tenant whose schema was dropped by hand is a problem of its own
+SET event_store.guard = off;
+\set VERBOSITY sqlstate
+DROP SCHEMA r0 CASCADE;
+\set VERBOSITY terse
+RESET event_store.guard;
+SELECT event_store.register_migration(32, 'fine', 'SELECT 1') IS NOT NULL AS registered;
+SELECT tenant, applied, problem ->> 'detail' AS problem FROM event_store.migrate_tenants() WHERE tenant IN ('r0', 'r1');
+SELECT event_store.drop_tenant('r0', 'r0');
+SELECT event_store.revert_tenant(name, 32) FROM event_store.tenants LIMIT 1;
+UPDATE event_store.tenant_migration SET down = 'SELECT 1' WHERE version = 32;
+SELECT count(event_store.revert_tenant(name, 31)) FROM event_store.tenants;
+SELECT event_store.unregister_migration(32);
 -- in a transaction of the caller's it is one transaction
 SELECT event_store.register_migration(32, 'undone', 'INSERT INTO note VALUES (32)') IS NOT NULL AS registered;
 BEGIN;

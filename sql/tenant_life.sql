@@ -298,6 +298,19 @@ DROP TABLE public.locks;
 DROP FUNCTION public.count_locks();
 SELECT r.* FROM generate_series(1, 30) i, event_store.tenant_residue(format('m%s', i)) r;
 
+-- systems 3.3.14: what is counted is tagged by tenant, and goes with its name
+SELECT event_store.create_tenant('counted');
+CREATE FUNCTION pg_temp.counted() RETURNS TABLE (tenant text, appended bigint) LANGUAGE sql
+AS $$SELECT tags ->> 'store', value FROM event_store.counters WHERE name = 'event_store_events_appended' AND tags ->> 'store' ~ '^counted'$$;
+SELECT * FROM event_store.with_tenant('counted', $$SELECT last_version FROM event_store.append_event('s', 'T')$$) AS (v bigint);
+SELECT * FROM pg_temp.counted();
+SELECT event_store.rename_tenant('counted', 'counted2');
+SELECT * FROM event_store.with_tenant('counted2', $$SELECT last_version FROM event_store.append_event('s', 'T')$$) AS (v bigint);
+SELECT * FROM pg_temp.counted();
+SELECT event_store.drop_tenant('counted2', 'counted2', keep => '0');
+CALL event_store.purge_tenants();
+SELECT * FROM pg_temp.counted();
+
 -- hosts
 SELECT event_store.create_tenant('acme');
 SELECT event_store.create_tenant('beta');

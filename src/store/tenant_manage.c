@@ -326,6 +326,7 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 	Datum		values[TENANT_NCOLUMNS] = {0};
 	bool		nulls[TENANT_NCOLUMNS] = {0};
 	bool		replace[TENANT_NCOLUMNS] = {0};
+	EsStore    *store;
 	int			level;
 
 	es_tenant_check_name(new_name);
@@ -343,6 +344,10 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 	if (strcmp(schema, new_name) != 0)
 	{
 		require_free_schema(new_name);
+		/* what is counted from now on is counted under the new name */
+		store = es_store_of_schema(tenant.nspid);
+		if (store != NULL)
+			es_store_drop_series(store);
 		level = es_tenant_lift_guard();
 		es_statement_rename_schema(schema, new_name);
 		AtEOXact_GUC(true, level);
