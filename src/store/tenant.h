@@ -62,7 +62,8 @@ extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 
 /* store/tenant_manage */
-extern void es_tenant_lock_name(Relation registry, const char *folded, LOCKMODE lockmode);
+extern void es_tenant_lock_name(Relation registry, const char *folded);
+extern void es_tenant_share_name(Relation registry, const char *folded);
 extern HeapTuple es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant);
 extern void es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *replace);
 extern void es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant);

@@ -53,7 +53,7 @@ es_tenant_template_schema(const char *name)
 	EsTenant	tenant;
 	Oid			nspid;
 
-	es_tenant_lock_name(registry, es_tenant_fold(name), ShareLock);
+	es_tenant_share_name(registry, es_tenant_fold(name));
 	table_close(registry, AccessShareLock);
 	if (es_tenant_find(name, &tenant))
 	{

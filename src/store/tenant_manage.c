@@ -41,15 +41,20 @@
 #include "store/tenant_records.h"
 #include "store/migration.h"
 
-/*
- * Nobody else makes, changes or drops a tenant of this name until we are done;
- * with ShareLock others may do as we do.
- */
+/* Nobody else makes, changes or drops a tenant of this name until we are done. */
 void
-es_tenant_lock_name(Relation registry, const char *folded, LOCKMODE lockmode)
+es_tenant_lock_name(Relation registry, const char *folded)
 {
 	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
-					   lockmode);
+					   ExclusiveLock);
+}
+
+/* Nobody changes or drops the tenant of this name until we and all who do the same are done. */
+void
+es_tenant_share_name(Relation registry, const char *folded)
+{
+	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
+					   ShareLock);
 }
 
 /* Refuse a name that a tenant has, or differs from it in case only. */
@@ -132,7 +137,7 @@ es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *null
 HeapTuple
 es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant)
 {
-	es_tenant_lock_name(registry, es_tenant_fold(name), ExclusiveLock);
+	es_tenant_lock_name(registry, es_tenant_fold(name));
 	if (!es_tenant_find(name, tenant))
 		es_tenant_get(name, tenant);	/* raises the error */
 	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
@@ -224,7 +229,7 @@ create(const char *name, const char *template, bool with_data, bool with_grants,
 	es_require_writable();
 
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	es_tenant_lock_name(registry, folded, ExclusiveLock);
+	es_tenant_lock_name(registry, folded);
 	require_free(registry, name, folded);
 	require_free_schema(name);
 	number = es_tenant_make_schema(name, template, with_data, with_grants);
@@ -326,7 +331,6 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 	Datum		values[TENANT_NCOLUMNS] = {0};
 	bool		nulls[TENANT_NCOLUMNS] = {0};
 	bool		replace[TENANT_NCOLUMNS] = {0};
-	EsStore    *store;
 	int			level;
 
 	es_tenant_check_name(new_name);
@@ -337,17 +341,13 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 		es_tenant_broken(&tenant);
 	if (strcmp(es_tenant_fold(name), new_folded) != 0)
 	{
-		es_tenant_lock_name(registry, new_folded, ExclusiveLock);
+		es_tenant_lock_name(registry, new_folded);
 		require_free(registry, new_name, new_folded);
 	}
 	schema = get_namespace_name(tenant.nspid);
 	if (strcmp(schema, new_name) != 0)
 	{
 		require_free_schema(new_name);
-		/* what is counted from now on is counted under the new name */
-		store = es_store_of_schema(tenant.nspid);
-		if (store != NULL)
-			es_store_drop_series(store);
 		level = es_tenant_lift_guard();
 		es_statement_rename_schema(schema, new_name);
 		AtEOXact_GUC(true, level);
