@@ -217,6 +217,13 @@ SET ROLE regress_es_app;
 SELECT event_store.create_tenant('p4');
 RESET ROLE;
 SELECT owner = 'regress_es_app' FROM event_store.tenants WHERE name = 'p4';
+-- an owner who is no superuser clones too
+SELECT * FROM event_store.with_tenant('p4', $$SELECT last_position FROM event_store.append_event('s', 'T')$$) AS (p bigint);
+SET ROLE regress_es_app;
+SELECT event_store.clone_tenant('p4', 'p5');
+RESET ROLE;
+SELECT * FROM event_store.with_tenant('p5', 'SELECT count(*), count(third.i) FROM event_store.read_all() LEFT JOIN third ON true') AS (n bigint, m bigint);
+SELECT event_store.drop_tenant('p5', 'p5');
 SELECT count(*) FROM event_store.tenant_pool;
 CALL event_store.fill_tenant_pool(0);
 SELECT count(*) FROM event_store.tenant_pool;
