@@ -118,7 +118,7 @@ es_try_answer(const ErrorData *error, const char *query)
 	if (logged)
 		ereport(LOG_SERVER_ONLY,
 				(errcode(error->sqlerrcode),
-				 errmsg_internal("try has answered with a problem: %s", error->message),
+				 errmsg_internal("%s has answered with a problem: %s", query != NULL ? "try" : "a function", error->message),
 				 errdetail_internal("%s", document),
 				 query != NULL ? internalerrquery(query) : 0));
 	return es_document_jsonb(document);
