@@ -2,7 +2,7 @@
  * statement.c
  *		The SQL text of the C code: definitions of a store, queries on it.
  *
- * This is the only C file with SQL in it.  Every name is qualified, every
+ * This file and store/tenant_records are the only ones with SQL in them.  Every name is qualified, every
  * identifier that is not ours goes through quote_identifier, every value
  * through a parameter, so the caller's search_path means nothing here.
  *
@@ -277,6 +277,14 @@ es_statement_create_schema(const char *schema)
 	run_in(schema, "CREATE SCHEMA $S");
 }
 
+/* The same for another role, of which the caller is a member. */
+void
+es_statement_create_schema_for(const char *schema, const char *owner)
+{
+	run("CREATE SCHEMA $S AUTHORIZATION $O",
+		(const char *[][2]) {{"S", quote_identifier(schema)}, {"O", quote_identifier(owner)}, {NULL, NULL}});
+}
+
 /* Create the tables of a store, owned by the caller. */
 void
 es_statement_create_tables(const char *schema, int64 number)
@@ -420,6 +428,46 @@ void
 es_statement_revoke_all(const char *schema, const char *role)
 {
 	run(revoke_schema, (const char *[][2]) {{"S", quote_identifier(schema)}, {"R", quote_identifier(role)}, {NULL, NULL}});
+}
+
+/* A statement of schema_definition in which the schema is named; palloc'd. */
+char *
+es_statement_in_schema(const char *schema, const char *statement)
+{
+	return expand(statement, (const char *[][2]) {{"S", quote_identifier(schema)}, {NULL, NULL}});
+}
+
+/* The query for what a schema holds: phase, OID, description, statement, in the order in which they are to be run. */
+char *
+es_statement_definition(Oid nspid)
+{
+	return psprintf("SELECT phase, object_oid, object, statement FROM event_store.schema_definition"
+					" WHERE schema_oid OPERATOR(pg_catalog.=) %u"
+					" ORDER BY phase USING OPERATOR(pg_catalog.<), object_oid USING OPERATOR(pg_catalog.<)", nspid);
+}
+
+/* The query for the OIDs of the tables of a schema, in the order in which they were made. */
+char *
+es_statement_tables(Oid nspid)
+{
+	return psprintf("SELECT c.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid"
+					" WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
+					" AND d.refobjid OPERATOR(pg_catalog.=) %u"
+					" AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+					" AND c.relkind OPERATOR(pg_catalog.=) 'r' ORDER BY c.oid USING OPERATOR(pg_catalog.<)", nspid);
+}
+
+/* The relations of a schema that are dropped one by one: kind as DROP writes it, quoted name; at most so many. */
+char *
+es_statement_relations(const char *schema, int limit)
+{
+	return expand("SELECT pg_catalog.format('DROP %s IF EXISTS %I.%I CASCADE',"
+				  " CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,"
+				  " n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+				  " ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE n.nspname OPERATOR(pg_catalog.=) $Q"
+				  " AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') AND NOT c.relispartition"
+				  " ORDER BY c.oid USING OPERATOR(pg_catalog.<) LIMIT $L",
+				  (const char *[][2]) {{"Q", quote_literal_cstr(schema)}, {"L", psprintf("%d", limit)}, {NULL, NULL}});
 }
 
 /*

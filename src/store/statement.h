@@ -28,6 +28,11 @@ typedef enum EsImportColumn
 extern const char *const es_import_columns[IMPORT_NCOLUMNS];
 
 extern void es_statement_create_schema(const char *schema);
+extern void es_statement_create_schema_for(const char *schema, const char *owner);
+extern char *es_statement_in_schema(const char *schema, const char *statement);
+extern char *es_statement_definition(Oid nspid);
+extern char *es_statement_tables(Oid nspid);
+extern char *es_statement_relations(const char *schema, int limit);
 extern void es_statement_create_tables(const char *schema, int64 number);
 extern void es_statement_create_guards(const char *schema);
 extern void es_statement_insert_mark(const char *schema, int64 number);

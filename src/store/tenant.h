@@ -23,6 +23,7 @@ enum EsTenantColumn
 	TENANT_REASON,
 	TENANT_ATTRIBUTES,
 	TENANT_CREATED_AT,
+	TENANT_PURGE_AFTER,
 	TENANT_NCOLUMNS
 };
 
@@ -38,6 +39,7 @@ typedef struct EsTenant
 	NameData	name;
 	Oid			nspid;			/* InvalidOid: its schema or its store is gone */
 	EsTenantState state;
+	bool		dropping;		/* dropped, and kept for a while; counts as suspended */
 } EsTenant;
 
 extern bool es_tenants_exist(void);
@@ -50,6 +52,7 @@ extern bool es_tenant_current(EsTenant *tenant);
 pg_noreturn extern void es_tenant_missing(void);
 pg_noreturn extern void es_tenant_broken(const EsTenant *tenant);
 extern void es_tenant_require_state(const EsTenant *tenant, bool write);
+extern Oid	es_tenant_let_pass(Oid nspid);
 
 extern Relation es_tenant_open_registry(LOCKMODE lockmode);
 extern HeapTuple es_tenant_row(Relation registry, const char *name);
@@ -65,7 +68,14 @@ extern void es_tenant_lock_name(Relation registry, const char *folded);
 extern void es_tenant_require_owner(const EsTenant *tenant);
 extern void es_tenant_create_again(const char *name, int64 number, Datum attributes);
 extern void es_tenant_set_state(const char *name, EsTenantState state, const char *reason);
+extern void es_tenant_share_name(Relation registry, const char *folded);
+extern HeapTuple es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant);
+extern void es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *replace);
+extern void es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant);
 extern void es_tenant_note_schema(const char *name, const char *schema);
+
+/* store/tenant_switch */
+extern void es_tenant_switch(const char *name, Oid nspid, GucAction action);
 
 /* store/tenant_guard */
 extern int	es_tenant_lift_guard(void);
