@@ -202,14 +202,23 @@ RESET event_store.enable_hard_delete;
 SELECT tag FROM event_tags WHERE tag LIKE 'gone%' ORDER BY position, tag;
 SELECT event_store.delete_stream('gone-2');
 SELECT first_version FROM event_store.append_event('gone-3', 'G', '{}', '{"tags": ["gone:1"]}', condition => '{"tags": ["gone:1"]}');
+-- nor of events of the same statement
+SET event_store.enable_hard_delete = on;
+SELECT event_store.append_event('gone-9', 'G', '{}', '{"tags": ["gone:9"]}') IS NOT NULL AS appended, event_store.delete_stream('gone-9', 'any', true) AS deleted;
+RESET event_store.enable_hard_delete;
+SELECT count(*) FROM event_tags WHERE tag = 'gone:9';
 -- a link bears no tags
 SELECT first_version FROM event_store.link_event('links-1', (SELECT event_id FROM event_store.read_by_query('{"tags": ["gone:1"]}')));
 SELECT count(position) FROM event_store.read_by_query('{"tags": ["gone:1"]}');
 
--- an import
+-- an import, whose batches end where streams and tags could no longer be locked one by one
 CREATE TABLE public.lines (line bigint, stream text, type text, data jsonb, metadata jsonb);
 INSERT INTO public.lines SELECT n, 'imp-' || n % 3, 'I', to_jsonb(n), jsonb_build_object('tags', jsonb_build_array('imported', 'line:' || n)) FROM generate_series(1, 1200) n;
-CALL event_store.import_events('public.lines', batch_size => 500);
+SET event_store.max_stream_locks = 100;
+CALL event_store.import_events('public.lines');
+RESET event_store.max_stream_locks;
+SELECT count(DISTINCT xmin::text) > 20 AS many_batches FROM event_log WHERE event_type = 'I' AND metadata->'tags' ? 'imported';
+SELECT event_store.forget_import('public.lines');
 SELECT count(position) FROM event_store.read_by_query('{"tags": ["imported"]}', max_count => NULL);
 SELECT data FROM event_store.read_by_query('{"tags": ["imported", "line:777"]}');
 SELECT invariant, violations FROM event_store.verify_store() WHERE violations > 0 OR invariant LIKE 'tags%';

@@ -246,6 +246,7 @@ es_query_scan_begin(EsQueryScan *scan, const EsQuery *query, EsStore *store, Rel
 	if (!query->tagged || !OidIsValid(store->tags))
 	{
 		es_scan_log(&scan->events, store, log, low, high, false, snapshot);
+		scan->looking = true;
 		return;
 	}
 
@@ -267,8 +268,6 @@ es_query_scan_begin(EsQueryScan *scan, const EsQuery *query, EsStore *store, Rel
 			cursor->desc = es_index_beginscan(scan->tags, scan->by_tag, snapshot, 2);
 		}
 	}
-	/* turned to each candidate in its turn */
-	es_scan_log(&scan->events, store, log, low, low, false, snapshot);
 }
 
 /* The next position that may match, PG_INT64_MAX if there is none. */
@@ -306,7 +305,11 @@ es_query_scan_next(EsQueryScan *scan, Datum **values, bool **nulls)
 		if (position == PG_INT64_MAX || position > scan->high)
 			return false;
 		scan->low = position + 1;
-		es_scan_log_at(&scan->events, scan->store, scan->log, position, scan->snapshot);
+		if (scan->looking)
+			es_scan_log_at(&scan->events, scan->store, scan->log, position, scan->snapshot);
+		else
+			es_scan_log(&scan->events, scan->store, scan->log, position, position, false, scan->snapshot);
+		scan->looking = true;
 		if (es_scan_next(&scan->events, values, nulls) && matches(scan->query, *values, *nulls))
 			return true;
 	}
@@ -315,7 +318,8 @@ es_query_scan_next(EsQueryScan *scan, Datum **values, bool **nulls)
 void
 es_query_scan_end(EsQueryScan *scan)
 {
-	es_scan_end(&scan->events);
+	if (scan->looking)
+		es_scan_end(&scan->events);
 	if (scan->tags == NULL)
 		return;
 	for (int i = 0; i < scan->query->nitems; i++)

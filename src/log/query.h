@@ -44,6 +44,7 @@ typedef struct EsQueryScan
 	int64		low;
 	int64		high;
 	EsScan		events;
+	bool		looking;		/* it has begun */
 	Relation	tags;			/* NULL: all events between low and high are looked at */
 	Relation	by_tag;
 	EsTagCursor **cursors;		/* for each item one for each of its tags */

@@ -93,6 +93,16 @@ list_of_tags(Jsonb *metadata, JsonbValue *room)
 	return value->val.binary.data;
 }
 
+/* How many tags an event with this metadata has, at most. */
+int
+es_tags_count(Jsonb *metadata)
+{
+	JsonbValue	room;
+	JsonbContainer *list = list_of_tags(metadata, &room);
+
+	return list == NULL ? 0 : (int) JsonContainerSize(list);
+}
+
 /* Has an event with this metadata all of the tags? */
 bool
 es_tags_include(Jsonb *metadata, text **tags, int count)
@@ -415,6 +425,7 @@ es_tags_delete(EsStore *store, int64 stream_id, int64 first, int64 before)
 	if (!OidIsValid(store->tags))
 		return;
 	rows = AllocSetContextCreate(CurrentMemoryContext, "event_store tags", ALLOCSET_DEFAULT_SIZES);
+	CommandCounterIncrement();	/* what this very statement has appended may go too */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	log = table_open(store->log, NoLock);
 	rel = table_open(store->tags, RowExclusiveLock);

@@ -10,6 +10,7 @@
 #include "log/batch.h"
 #include "log/query.h"
 
+extern int	es_tags_count(Jsonb *metadata);
 extern bool es_tags_include(Jsonb *metadata, text **tags, int count);
 extern bool es_tags_prepare(EsBatch *batch);
 extern void es_tags_lock(EsBatch *batch);

@@ -156,6 +156,18 @@ cmp_ok($node->safe_psql('postgres', q{
 	SELECT sum(value) FROM event_store.metrics WHERE name = 'event_store_append_calls' AND tags->>'outcome' = 'conflict'}),
 	'>', $rounds, 'there were conflicts');
 
+# A dump has the tags too: restored, they are whole and conditions go on where they were.
+my $dump = $node->basedir . '/sound.sql';
+command_ok([ 'pg_dump', '--schema=sound', '-d', $node->connstr('postgres'), '-f', $dump ], 'the store is dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE copy');
+$node->safe_psql('copy', 'CREATE EXTENSION event_store');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('copy'), '-f', $dump ], 'and restored');
+$node->safe_psql('copy', q{SELECT event_store.attach_store('sound'); ALTER DATABASE copy SET search_path = sound, public});
+is($node->safe_psql('copy', "SELECT count(*) FILTER (WHERE violations > 0), count(*) FILTER (WHERE invariant LIKE 'tags%') FROM event_store.verify_store()"),
+	'0|1', 'with its tags');
+sqlstate_is($node, q{SELECT event_store.append_event('x', 'Registered', '0', condition => '{"tags": ["name:1"]}')}, 'VE008',
+	'what was taken is taken', 'copy');
+
 # Would it notice?  Objects that are there already save time, so everything is copied.
 my $copy = PostgreSQL::Test::Utils::tempdir;
 system_or_bail('cp', '-a', "$root/src", "$root/sql", "$root/Makefile", "$root/event_store.control", $copy);
