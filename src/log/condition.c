@@ -109,7 +109,7 @@ es_condition_failed(const EsCondition *condition, EsStore *store, Relation log, 
 	bool		found;
 
 	match->unseen = false;
-	if (condition->after > 0 && condition->after >= es_position_end(store) - 1)
+	if (condition->after > 0)
 		es_position_check(store, condition->after);
 
 	if (IsolationUsesXactSnapshot())
