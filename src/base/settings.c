@@ -25,9 +25,11 @@ int			es_guard;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
+int			es_max_event_tags;
 int			es_max_json_depth;
 int			es_max_metrics;
 int			es_max_name_length;
+int			es_max_query_terms;
 int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
@@ -214,6 +216,12 @@ EsSettingsInit(void)
 							&es_max_event_size,
 							1024, 1, 256 * 1024,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_event_tags",
+							"Most tags of one event, in stores with tags.",
+							NULL,
+							&es_max_event_tags,
+							64, 1, 10000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_json_depth",
 							"Deepest nesting of objects and arrays in data and metadata.",
 							NULL,
@@ -232,6 +240,12 @@ EsSettingsInit(void)
 							&es_max_name_length,
 							512, 16, 2000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_query_terms",
+							"Most items, types and tags, together, of a query over types and tags.",
+							NULL,
+							&es_max_query_terms,
+							1000, 1, 100000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_series",
 							"Label sets of metrics that are counted apart, over all databases.",
 							"Shared memory is reserved for each; what comes beyond is counted together, in one series of its metric.",
@@ -245,7 +259,7 @@ EsSettingsInit(void)
 							10000, 8, 1000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_stream_locks",
-							"Streams that a transaction locks one by one before it locks the whole store for appends.",
+							"Streams and tags that a transaction locks one by one before it locks the whole store for appends.",
 							NULL,
 							&es_max_stream_locks,
 							1000, 1, INT_MAX,

@@ -8,16 +8,16 @@
  *	2. the store is resolved, its tenant's limits looked at (log/admit),
  *	   event_log locked as by any INSERT, rights checked;
  *	3. the streams are locked until the transaction ends (log/stream), several
- *	   of them in the order of their keys;
+ *	   of them in the order of their keys, and after them the tags (log/tag);
  *	4. the version of each, the last entry of the primary key, is compared with
- *	   the expected one;
+ *	   the expected one, and the condition is checked (log/condition);
  *	5. positions are reserved (log/horizon), so they rise with the versions;
- *	6. the rows are written (log/insert).
+ *	6. the rows are written (log/insert), and the index of tags.
  *
  * The unique keys stay the last line of defence.
  *
  * Two calls, each in a transaction of its own, cannot deadlock: both lock
- * their streams in one order, or the whole log before any stream, and whoever
+ * their streams and then their tags in one order, or the whole log before any stream, and whoever
  * waits for another's event id, which is after that, enters its own ids in one
  * order too.
  */
@@ -52,6 +52,7 @@
 #include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
+#include "log/tag.h"
 #include "store/event_id.h"
 
 #define MAX_ERRORS	1000		/* streams not as expected that one error tells of */
@@ -63,10 +64,27 @@ typedef struct LockPlace
 	const EsAppend *part;
 } LockPlace;
 
+/* The version before that of the event with an id in a stream, -1 if there is none. */
+static int64
+version_before_event(EsBatch *batch, int64 stream_id, const pg_uuid_t *id, Snapshot snapshot)
+{
+	EsScan		scan;
+	Datum	   *values;
+	bool	   *nulls;
+	int64		version = -1;
+
+	es_scan_event_id(&scan, batch->store, batch->log, id, snapshot);
+	if (es_scan_next(&scan, &values, &nulls) && DatumGetInt64(values[LOG_STREAM_ID]) == stream_id)
+		version = DatumGetInt64(values[LOG_VERSION]) - 1;
+	es_scan_end(&scan);
+	return version;
+}
+
 /*
  * Do the events of a part stand already at exactly the versions that the caller
  * expects to give them?  Then it is a retry of an append that has happened, and
- * its result is what that one's was.
+ * its result is what that one's was.  Of a caller with a condition it is enough
+ * that they stand one after the other: the condition says what he expects.
  */
 static bool
 already_appended(EsBatch *batch, EsAppend *part)
@@ -74,19 +92,27 @@ already_appended(EsBatch *batch, EsAppend *part)
 	EsEvent    *events = batch->events + part->start;
 	EsAppended *result = &part->result;
 	int64		base = part->expected == ES_EXPECTED_NO_STREAM ? 0 : part->expected;
+	bool		anywhere = batch->condition != NULL && base < 0;
 	Snapshot	snapshot;
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
 	int			matched = 0;
 
-	if (base < 0 || part->stream_id == 0 || part->deleted || part->actual - base < part->count)
+	if ((base < 0 && !anywhere) || part->stream_id == 0 || part->deleted || part->actual - base < part->count)
 		return false;
 	for (int i = 0; i < part->count; i++)
 		if (events[i].event_id == NULL)
 			return false;
 
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : GetLatestSnapshot());
+	if (anywhere)
+		base = version_before_event(batch, part->stream_id, events[0].event_id, snapshot);
+	if (base < 0)
+	{
+		UnregisterSnapshot(snapshot);
+		return false;
+	}
 	es_scan_stream(&scan, batch->store, batch->log, part->stream_id, base + 1, base + part->count, false, snapshot);
 	while (es_scan_next(&scan, &values, &nulls) &&
 		   memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), events[matched].event_id, UUID_LEN) == 0)
@@ -236,8 +262,13 @@ open_and_lock(EsBatch *batch, int64 bytes)
 		batch->log = es_store_open_log_admitted(&batch->store, RowExclusiveLock, ACL_INSERT, es_admit, &load);
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
-		es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
-		return;
+		if (es_tags_prepare(batch))
+		{
+			es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
+			es_tags_lock(batch);
+			return;
+		}
+		table_close(batch->log, RowExclusiveLock);
 	}
 
 	keys = sorted_keys(batch);
@@ -247,7 +278,7 @@ open_and_lock(EsBatch *batch, int64 bytes)
 		load.events = 0;		/* it has passed */
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
-		fit = es_stream_locks_fit(batch->store, keys, batch->nparts);
+		fit = es_tags_prepare(batch) && es_stream_locks_fit(batch->store, keys, batch->nparts);
 		LockRelation(batch->log, fit ? RowExclusiveLock : ShareRowExclusiveLock);
 		if (batch->store->valid)
 			break;
@@ -258,6 +289,8 @@ open_and_lock(EsBatch *batch, int64 bytes)
 		CHECK_FOR_INTERRUPTS();
 		es_stream_lock(batch->store, batch->log, keys[p]);
 	}
+	if (fit)
+		es_tags_lock(batch);
 	pfree(keys);
 }
 
@@ -374,14 +407,16 @@ place_events(EsBatch *batch)
 	return new_streams;
 }
 
-/* Do the steps above; order is NULL unless the events come in lines. */
+/* Do the steps above; order is NULL unless the events come in lines, condition if there is none. */
 static void
-append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many)
+append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many, const EsCondition *condition)
 {
-	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order};
+	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order, .condition = condition};
 	int64		bytes;
 	int			new_streams;
 	int			failed;
+	EsConditionMatch match;
+	bool		matched;
 
 	for (int p = 0; p < nparts; p++)
 	{
@@ -396,7 +431,8 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 	es_batch_open_indexes(&batch);
 
 	failed = look_at_streams(&batch);
-	if (failed > 0 && all_appended(&batch))
+	matched = failed == 0 && condition != NULL && es_condition_failed(condition, batch.store, batch.log, &match);
+	if ((failed > 0 || matched) && all_appended(&batch))
 	{
 		es_batch_close(&batch);
 		es_meter_append_repeated(batch.attempt);
@@ -407,12 +443,18 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 		es_meter_append_refused(batch.attempt, batch.store);
 		raise_failed(&batch, failed);
 	}
+	if (matched)
+	{
+		es_meter_append_refused(batch.attempt, batch.store);
+		es_condition_raise(condition, &match);
+	}
 
 	if (batch.count > 0)
 	{
 		batch.now = GetCurrentTimestamp();
 		new_streams = place_events(&batch);
 		es_batch_insert(&batch);
+		es_tags_insert(&batch);
 		for (int p = 0; p < nparts; p++)
 			if (parts[p].count > 0)
 				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
@@ -431,7 +473,14 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 void
 es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 {
-	append_parts(parts, nparts, events, NULL, many);
+	append_parts(parts, nparts, events, NULL, many, NULL);
+}
+
+/* The same, unless an event matches the condition (NULL: none). */
+void
+es_append_if(EsAppend *parts, int nparts, EsEvent *events, bool many, const EsCondition *condition)
+{
+	append_parts(parts, nparts, events, NULL, many, condition);
 }
 
 /*
@@ -443,12 +492,12 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 void
 es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order)
 {
-	append_parts(parts, nparts, events, order, false);
+	append_parts(parts, nparts, events, order, false, NULL);
 }
 
 /* Append to one stream, and return the append_result that tells where. */
 Datum
-es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
+es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events, const EsCondition *condition)
 {
 	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
 	TupleDesc	desc = lookup_rowtype_tupdesc(OidIsValid(type) ? type : get_func_rettype(fcinfo->flinfo->fn_oid), -1);
@@ -456,7 +505,7 @@ es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
 	bool		nulls[4] = {0};
 	HeapTuple	tuple;
 
-	es_append(part, 1, events, false);
+	es_append_if(part, 1, events, false, condition);
 	values[0] = Int64GetDatum(part->result.first_version);
 	values[1] = Int64GetDatum(part->result.last_version);
 	values[2] = Int64GetDatum(part->result.first_position);
@@ -466,12 +515,13 @@ es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
 	return HeapTupleGetDatum(tuple);
 }
 
+/* The arguments expected and condition stand at these places, and after follows. */
 static Datum
-append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int64 expected)
+append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int expected, int condition)
 {
-	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = expected, .count = count};
+	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = PG_GETARG_INT64(expected), .count = count};
 
-	return es_append_one(fcinfo, &part, events);
+	return es_append_one(fcinfo, &part, events, es_condition_argument(fcinfo, condition));
 }
 
 static void
@@ -496,7 +546,7 @@ event_store_append_jsonb(PG_FUNCTION_ARGS)
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_jsonb(PG_GETARG_JSONB_P(1), &count);
-	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
+	return append_to(fcinfo, events, count, 2, 3);
 }
 
 Datum
@@ -507,7 +557,7 @@ event_store_append_text(PG_FUNCTION_ARGS)
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_text(PG_GETARG_TEXT_PP(1), &count);
-	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
+	return append_to(fcinfo, events, count, 2, 3);
 }
 
 Datum
@@ -518,7 +568,7 @@ event_store_append_array(PG_FUNCTION_ARGS)
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_array(PG_GETARG_ARRAYTYPE_P(1), &count);
-	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
+	return append_to(fcinfo, events, count, 2, 3);
 }
 
 /* append_event, with data and metadata as its caller has read them from arguments 2 and 3. */
@@ -535,7 +585,7 @@ append_event(FunctionCallInfo fcinfo, EsEvent *event)
 	event->has_created_at = !PG_ARGISNULL(8);
 	if (event->has_created_at)
 		event->created_at = PG_GETARG_TIMESTAMPTZ(8);
-	return append_to(fcinfo, event, 1, PG_GETARG_INT64(4));
+	return append_to(fcinfo, event, 1, 4, 9);
 }
 
 static void

@@ -190,7 +190,7 @@ append_many(FunctionCallInfo fcinfo, Jsonb *appends)
 	int			nparts;
 	EsAppend   *parts = parts_from_jsonb(appends, &nparts, &events);
 
-	es_append(parts, nparts, events, true);
+	es_append_if(parts, nparts, events, true, es_condition_argument(fcinfo, 1));
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int p = 0; p < nparts; p++)

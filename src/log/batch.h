@@ -24,6 +24,8 @@ typedef struct EsBatch
 	EsEvent    *events;			/* of all parts, one after the other */
 	int			count;
 	const EsOrder *order;		/* NULL: rows are in the order of events */
+	const EsCondition *condition;	/* NULL: none */
+	struct EsTagSet *tags;		/* owned by log/tag; NULL: it has nothing to do */
 	int64		position;		/* of the first row */
 	TimestampTz now;
 	int			attempt;		/* of log/meter */

@@ -63,7 +63,7 @@ static const struct
 	[ES_DIM_NONE] = {NULL, ES_DIM_NONE_SIZE},
 	[ES_DIM_OUTCOME] = {"outcome", ES_DIM_OUTCOME_SIZE, {"ok", "conflict", "error", "rollback"}},
 	[ES_DIM_RESULT] = {"outcome", ES_DIM_RESULT_SIZE, {"ok", "conflict", "error"}},
-	[ES_DIM_READ] = {"kind", ES_DIM_READ_SIZE, {"stream", "category", "all", "poll", "event", "type", "correlation"}},
+	[ES_DIM_READ] = {"kind", ES_DIM_READ_SIZE, {"stream", "category", "all", "poll", "event", "type", "correlation", "query"}},
 	[ES_DIM_REASON] = {"reason", ES_DIM_REASON_SIZE,
 	{"missing_tag", "bad_tag", "missing_measurement", "bad_measurement", "negative", "max_series", "max_metrics"}},
 	[ES_DIM_CODE] = {"code", ES_DIM_CODE_SIZE, {"200", "401", "404", "405", "431", "500", "503"}},

@@ -89,6 +89,27 @@ static const char create_tables[] =
 "	MINVALUE 1 MAXVALUE 4611686018427387903 START WITH 1 CACHE 1 NO CYCLE"
 "	OWNED BY $S.event_log.position;";
 
+/* What event_tags holds.  Whatever cannot be a tag was none when it was appended. */
+#define TAGS_OF_LOG \
+"SELECT DISTINCT t.tag OPERATOR(pg_catalog.#>>) '{}' AS tag, l.position" \
+" FROM $S.event_log l CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(" \
+"	CASE WHEN pg_catalog.jsonb_typeof(l.metadata::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'tags') OPERATOR(pg_catalog.=) 'array'" \
+"	THEN l.metadata::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'tags' END) t (tag)" \
+" WHERE pg_catalog.jsonb_typeof(t.tag) OPERATOR(pg_catalog.=) 'string'" \
+" AND pg_catalog.octet_length(t.tag OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.>) 0" \
+" AND pg_catalog.octet_length(t.tag OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.<=) 2000"
+
+/*
+ * event_tags is an index over what events say in their metadata, in the form of
+ * a table: only we read and write it, so nobody is granted anything on it.
+ */
+static const char create_tags[] =
+"CREATE TABLE $S.event_tags ("
+"	tag pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	position pg_catalog.int8 NOT NULL);"
+"INSERT INTO $S.event_tags " TAGS_OF_LOG ";"
+"ALTER TABLE $S.event_tags ADD CONSTRAINT event_tags_pkey PRIMARY KEY (tag, position);";
+
 /*
  * Rows are guarded one by one against UPDATE and DELETE, so that an inheritance
  * parent is no way around, and also under session_replication_role = replica.
@@ -138,7 +159,7 @@ static const char other_relations[] =
 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
 " WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}')"
 " AND c.relname OPERATOR(pg_catalog.<>) ALL"
-" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position}')"
+" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position,event_tags}')"
 " ORDER BY c.oid USING OPERATOR(pg_catalog.<)";
 
 #define LOG_COLUMNS \
@@ -203,6 +224,11 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 		" WHERE event_id OPERATOR(pg_catalog.<) $1 OR event_id OPERATOR(pg_catalog.>) $2"),
 	2, {UUIDOID, UUIDOID}},
 	[ES_STMT_VERIFY_NAMES] = {VERIFY_TWICE("stream_name", "$S.event_streams")},
+
+	/* The tags that are in one of the two only, of both how many */
+	[ES_STMT_VERIFY_TAGS] = {"SELECT pg_catalog.count(*), pg_catalog.min(tag) FROM ("
+		" (" TAGS_OF_LOG " EXCEPT ALL SELECT tag, position FROM $S.event_tags) UNION ALL"
+		" (SELECT tag, position FROM $S.event_tags EXCEPT ALL " TAGS_OF_LOG ")) other"},
 	[ES_STMT_SAVE_COMMAND] = {"INSERT INTO $S.event_commands (command_id, request, dispatched_at, result)"
 	" VALUES ($1, $2, $3, $4) ON CONFLICT (command_id) DO NOTHING",
 		COMMANDS_NCOLUMNS, {UUIDOID, INT8OID, TIMESTAMPTZOID, JSONBOID}},
@@ -304,15 +330,11 @@ es_statement_create_tables(const char *schema, int64 number)
 			{NULL, NULL}});
 }
 
-/* Put our guard triggers, again if need be, on the tables that only we write. */
+/* Put our guard triggers, again if need be, on a table that only we write. */
 void
-es_statement_create_guards(const char *schema)
+es_statement_create_guards(const char *schema, const char *table)
 {
-	static const char *const tables[] = {"event_log", "event_streams"};
-
-	for (int i = 0; i < lengthof(tables); i++)
-		run(create_guard,
-			(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", tables[i]}, {NULL, NULL}});
+	run(create_guard, (const char *[][2]) {{"S", quote_identifier(schema)}, {"T", table}, {NULL, NULL}});
 }
 
 /* Write the one row of event_mark, into tables that are there without it. */
@@ -331,6 +353,19 @@ void
 es_statement_drop_tables(const char *schema)
 {
 	run_in(schema, drop_tables);
+}
+
+/* Create event_tags and fill it with the tags of the events that are there. */
+void
+es_statement_create_tags(const char *schema)
+{
+	run_in(schema, create_tags);
+}
+
+void
+es_statement_drop_tags(const char *schema)
+{
+	run_in(schema, "DROP TABLE $S.event_tags");
 }
 
 /* Drop the schema if nothing is left in it; tells whether it did. */

@@ -3,7 +3,8 @@
  *		Which store a call goes to, and what is known of it.
  *
  * A store is a schema with the tables event_log, event_streams and event_mark
- * and the sequence event_position.  Its identity is the number in event_mark;
+ * and the sequence event_position; event_tags is there if its owner has enabled
+ * tags.  Its identity is the number in event_mark;
  * it is registered when that number stands in event_store.store_registry.  So
  * rename, dump, restore and DROP EXTENSION need no bookkeeping.
  *
@@ -99,6 +100,11 @@ static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
 	[MARK_EPOCHS] = {"epochs", INT8ARRAYOID},
 };
 
+static const ColumnSpec tags_columns[TAGS_NCOLUMNS] = {
+	[TAGS_TAG] = {"tag", TEXTOID},
+	[TAGS_POSITION] = {"position", INT8OID},
+};
+
 typedef struct CacheEntry
 {
 	Oid			nspid;			/* hash key */
@@ -121,7 +127,8 @@ static uint64 vanished = 0;		/* relations that went while they were looked at */
 static void
 relation_changed(EsStore *s, Oid relid)
 {
-	if (!OidIsValid(relid) || relid == s->log || relid == s->streams || relid == s->mark || relid == s->sequence)
+	if (!OidIsValid(relid) || relid == s->log || relid == s->streams || relid == s->mark || relid == s->sequence ||
+		relid == s->tags || relid == s->former_tags)
 		s->valid = false;
 }
 
@@ -184,13 +191,15 @@ static void
 forget_relations(const EsStore *store)
 {
 	const Oid	relations[] = {store->log, store->streams, store->mark, store->sequence,
-	store->streams_by_id, store->streams_by_name};
+	store->streams_by_id, store->streams_by_name, store->tags};
 
 	for (int i = 0; i < lengthof(relations); i++)
 		if (OidIsValid(relations[i]))
 			RelationCacheInvalidateEntry(relations[i]);
 	for (int i = 0; i < store->nindexes; i++)
 		RelationCacheInvalidateEntry(store->indexes[i].oid);
+	for (int i = 0; i < store->ntag_indexes; i++)
+		RelationCacheInvalidateEntry(store->tag_indexes[i].oid);
 }
 
 /* Take the store that was not used for longest out of the cache if that is over its size. */
@@ -391,6 +400,45 @@ is_subscribed(Oid relid, bool *copying)
 	return found;
 }
 
+/*
+ * Fill in what event_tags says, if the store has it.  Whoever else may make
+ * tables in the schema must not have one of his own filled with the tags.
+ */
+static void
+load_tags(EsStore *store, Relation log)
+{
+	Relation	tags;
+
+	if (!OidIsValid(store->tags))
+		return;
+	tags = try_relation_open(store->tags, AccessShareLock);
+	if (tags == NULL)
+	{
+		vanished++;
+		store->valid = false;
+		return;
+	}
+	if (tags->rd_rel->relkind != RELKIND_RELATION || tags->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		tags->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
+		tags->rd_rel->relowner != log->rd_rel->relowner)
+		store->defect = pstrdup("event_tags is not a plain table of the same owner");
+	else if ((store->defect = column_defect(tags, tags_columns, TAGS_NCOLUMNS)) == NULL)
+	{
+		es_store_load_tag_indexes(store, tags);
+		if (!OidIsValid(store->tags_by_tag))
+			store->defect = pstrdup("table event_tags has no unique index on (tag, position)");
+		else if (!columns_are_plain(tags, tags_columns, TAGS_NCOLUMNS))
+			store->defect = pstrdup("table event_tags has got constraints or columns of another kind");
+		else if (has_foreign_trigger(tags, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_DELETE))
+			store->defect = pstrdup("table event_tags has got a trigger, which appends would not fire");
+	}
+	relation_close(tags, AccessShareLock);
+
+	/* a copy has the rows of what was copied only */
+	if (store->copy && !is_subscribed(store->tags, &store->copying))
+		store->tags = InvalidOid;
+}
+
 /* Fill in what the tables say. */
 static void
 load_tables(EsStore *store)
@@ -445,6 +493,8 @@ load_tables(EsStore *store)
 			store->defect = pstrdup("table event_streams has no unique index on (stream_id)");
 		else if (!OidIsValid(store->streams_by_name))
 			store->defect = pstrdup("table event_streams has no unique index on (stream_name)");
+		if (store->defect == NULL)
+			load_tags(store, log);
 	}
 	if (log != NULL)
 		relation_close(log, AccessShareLock);
@@ -515,6 +565,7 @@ load(Oid nspid)
 	store->streams = streams;
 	store->mark = mark;
 	store->sequence = sequence;
+	store->tags = get_relname_relid("event_tags", nspid);
 	if (has_index)
 		store->defect = pstrdup("table event_mark has an index, which the moves of the mark would not keep up");
 	if (DatumGetInt32(values[MARK_LAYOUT]) != ES_LAYOUT)
@@ -569,7 +620,10 @@ es_store_of_schema(Oid nspid)
 			entry->store = NULL;
 		}
 		if (entry->store != NULL)
+		{
+			store->former_tags = OidIsValid(entry->store->tags) ? entry->store->tags : entry->store->former_tags;
 			replace(entry->store, false);
+		}
 		entry->store = store;
 		MemoryContextSetParent(store->context, CacheMemoryContext);
 		store->valid = true;

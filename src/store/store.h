@@ -74,6 +74,14 @@ enum EsCommandsColumn
 	COMMANDS_NCOLUMNS
 };
 
+/* Columns of event_tags, which a store may have. */
+enum EsTagsColumn
+{
+	TAGS_TAG,
+	TAGS_POSITION,
+	TAGS_NCOLUMNS
+};
+
 #define ES_LAYOUT			1	/* of the tables of a store */
 #define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
 
@@ -99,6 +107,7 @@ typedef enum EsStatement
 	ES_STMT_VERIFY_POSITIONS,
 	ES_STMT_VERIFY_EVENT_IDS,
 	ES_STMT_VERIFY_NAMES,
+	ES_STMT_VERIFY_TAGS,
 	ES_STMT_DELETE_EVENTS,
 	ES_STMT_LIMITED_STREAMS,
 	ES_STMT_SAVE_SNAPSHOT,
@@ -133,6 +142,9 @@ typedef struct EsStore
 	Oid			log_by_time;
 	Oid			streams_by_id;
 	Oid			streams_by_name;
+	Oid			tags;			/* event_tags, InvalidOid: events of this store have no tags */
+	Oid			tags_by_tag;
+	Oid			former_tags;	/* that was there before: its drop may be rolled back */
 
 	bool		copy;			/* event_log is filled by a subscription */
 	bool		copying;		/* ... which has not yet copied all of it */
@@ -141,6 +153,8 @@ typedef struct EsStore
 	char	   *defect;			/* what is wrong with the tables, or NULL */
 	int			nindexes;
 	EsLogIndex *indexes;
+	int			ntag_indexes;
+	EsLogIndex *tag_indexes;	/* of event_tags */
 
 	struct EsStoreSlot *slot;	/* owned by log/horizon */
 	struct EsSeries *series;	/* owned by store/count */

@@ -17,6 +17,7 @@ reps=${BENCH_REPS:-3}
 cells=(
 	'append_one 1 off' 'append_one 8 off' 'append_one 32 off' 'append_one 1 on' 'append_one 8 on' 'append_one 32 on'
 	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
+	'append_condition 1 off' 'append_condition 8 off'
 	'read_stream 1 off' 'read_all 1 off'
 	'import_table 1 off' 'import_file 1 off'
 )
@@ -89,7 +90,7 @@ slice() {
 		read_*) store=archive ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
-	[[ $store == archive ]] || make_event_tables
+	[[ $store == archive ]] || make_event_tables "$what"
 	if [[ $what == import_* ]]; then
 		sql -f - <<-'END' >/dev/null
 			TRUNCATE floor.event, public.file RESTART IDENTITY;

@@ -40,7 +40,7 @@ script() {
 	esac
 }
 
-# make_event_tables: the tables that appends go to, new for each slice so that all slices meet the same, each of the streams
+# make_event_tables WORK: the tables that appends go to, new for each slice so that all slices meet the same, each of the streams
 # with one event in it
 make_event_tables() {
 	sql -v table=event -f - <"$here/floor.sql"
@@ -53,4 +53,5 @@ make_event_tables() {
 		SELECT count(event_store.append_event((:first + n)::text, 'OrderPlaced', :'data', :'metadata', 0))
 		FROM generate_series(0, :streams - 1) n;
 	END
+	[[ $1 != append_condition ]] || sql -c "SET search_path = bench; SELECT event_store.enable_tags()" >/dev/null
 }
