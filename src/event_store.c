@@ -18,6 +18,7 @@
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "model/upcast.h"
 #include "observe/counters.h"
 #include "observe/handler.h"
 #include "observe/keep.h"
@@ -54,6 +55,7 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsUpcastInit();
 	EsLauncherInit();
 	EsVacateInit();
 	EsEndpointInit();

@@ -63,7 +63,7 @@ typedef struct EsAggregate
 	EsPrepared	prepared;
 	char	   *prefix;			/* of its streams' names; the identity follows */
 	int			snapshot_every; /* events between snapshots, 0: none */
-	int64		definition;		/* hash of all that the state depends on */
+	int64		definition;		/* hash of all of it that the state depends on */
 	bool		ignore_unknown; /* events that no function takes are passed over */
 
 	Oid			state_type;

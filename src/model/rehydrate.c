@@ -106,7 +106,7 @@ check_beginning(const EsFold *fold, EsStore *store, Relation log, const EsStream
 EsFold *
 es_rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *name, const EsBound *bound, int64 *stream_id)
 {
-	EsFold	   *fold = es_fold_begin(aggregate, name);
+	EsFold	   *fold = es_fold_begin(aggregate, name, store, log);
 	EsStream	stream;
 
 	/* an apply function may itself rehydrate */

@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 10), ('type', 5), ('view', 7)$$,
+	$$VALUES ('cast', 4), ('table', 11), ('type', 5), ('view', 7)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -110,6 +110,7 @@ SELECT results_eq(
 	('event_store.register_aggregate(text,text,text,text,jsonb,text,integer,integer,boolean)', 'v', 'u', false, true),
 	('event_store.register_command(text,text,text,text,text,text,text[],interval,jsonb,boolean)', 'v', 'u', false, true),
 	('event_store.register_problem_type(text,text,integer,text,interval,text,jsonb)', 'v', 'u', false, false),
+	('event_store.register_upcaster(text,text,integer,boolean)', 'v', 'u', false, true),
 	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.rehydrate_as(anyelement,text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
@@ -145,9 +146,11 @@ SELECT results_eq(
 	('event_store.truncate_stream(text,bigint)', 'v', 'u', true, true),
 	('event_store.try(text)', 'v', 'u', false, true),
 	('event_store.try(text,"any")', 'v', 'u', false, true),
+	('event_store.unknown_event_types()', 's', 'r', false, true),
 	('event_store.unregister_aggregate(text)', 'v', 'u', true, true),
 	('event_store.unregister_command(text)', 'v', 'u', true, true),
 	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
+	('event_store.unregister_upcaster(text,integer)', 'v', 'u', true, true),
 	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.verify_store(text)', 'v', 'u', false, true),
 	('event_store.with_tenant(text,text)', 'v', 'u', false, true),
