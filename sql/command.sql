@@ -165,6 +165,7 @@ SELECT event_store.dispatch('PayOrder', '[]');
 SELECT event_store.dispatch('PayOrder', NULL);
 SELECT event_store.dispatch('PayOrder', '{"order_id": "o1"}', metadata => '1');
 SELECT event_store.dispatch('PayOrder', '{"order_id": "o1"}', timeout => '-1 s');
+SELECT event_store.dispatch('PayOrder', '{"order_id": "o1"}', retry_attempts => -1);
 SELECT event_store.reject(NULL);
 SELECT event_store.reject('no', ext => '[]');
 SELECT event_store.reject('no', ext => '{"quota": {"left": 0}, "urls": ["a"]}');

@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 11), ('type', 5), ('view', 7)$$,
+	$$VALUES ('cast', 4), ('table', 12), ('type', 5), ('view', 7)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -43,6 +43,8 @@ SELECT results_eq(
 	('event_store.append_event(text,text,text,text,event_store.expected_version,uuid,uuid,uuid,timestamp with time zone)', 'v', 'u', false, true),
 	('event_store.append_many(jsonb)', 'v', 'u', false, true),
 	('event_store.append_many(text)', 'v', 'u', false, true),
+	('event_store.assign(jsonb,text,jsonb)', 'i', 's', false, true),
+	('event_store.assign_metadata(jsonb,text,jsonb)', 'i', 's', false, true),
 	('event_store.attach_found_stores()', 'v', 'u', true, false),
 	('event_store.attach_store(text)', 'v', 'u', true, true),
 	('event_store.attach_tenant(text,text,jsonb)', 'v', 'u', false, true),
@@ -75,6 +77,7 @@ SELECT results_eq(
 	('event_store.grant_tenant(text,text,text)', 'v', 'u', false, true),
 	('event_store.guard_counts()', 'v', 'r', true, false),
 	('event_store.guard_store_table()', 'v', 'u', false, true),
+	('event_store.halt(jsonb)', 'i', 's', false, true),
 	('event_store.head()', 'v', 'u', true, true),
 	('event_store.histogram_quantiles(text,jsonb,double precision[])', 'v', 'r', false, false),
 	('event_store.horizon()', 'v', 'r', true, true),
@@ -109,6 +112,7 @@ SELECT results_eq(
 	('event_store.read_stream(text,bigint,bigint,text,boolean)', 's', 'r', false, true),
 	('event_store.register_aggregate(text,text,text,text,jsonb,text,integer,integer,boolean)', 'v', 'u', false, true),
 	('event_store.register_command(text,text,text,text,text,text,text[],interval,jsonb,boolean)', 'v', 'u', false, true),
+	('event_store.register_middleware(text,text,text,integer,boolean)', 'v', 'u', false, true),
 	('event_store.register_problem_type(text,text,integer,text,interval,text,jsonb)', 'v', 'u', false, false),
 	('event_store.register_upcaster(text,text,integer,boolean)', 'v', 'u', false, true),
 	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
@@ -116,6 +120,7 @@ SELECT results_eq(
 	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
 	('event_store.rename_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.require_tenant()', 's', 'r', true, true),
+	('event_store.respond(jsonb,jsonb)', 'i', 's', false, true),
 	('event_store.resume_tenant(text)', 'v', 'u', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.revoke_tenant(text,text)', 'v', 'u', false, true),
@@ -149,6 +154,7 @@ SELECT results_eq(
 	('event_store.unknown_event_types()', 's', 'r', false, true),
 	('event_store.unregister_aggregate(text)', 'v', 'u', true, true),
 	('event_store.unregister_command(text)', 'v', 'u', true, true),
+	('event_store.unregister_middleware(text,text)', 'v', 'u', false, true),
 	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
 	('event_store.unregister_upcaster(text,integer)', 'v', 'u', true, true),
 	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true),
@@ -179,10 +185,10 @@ SELECT results_eq(
 	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
 	('event_store.command_registry', '{- SELECT}'),
 	('event_store.counters', '{pg_monitor SELECT}'), ('event_store.imports', '{- SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
-	('event_store.metrics', '{pg_monitor SELECT}'),
+	('event_store.metrics', '{pg_monitor SELECT}'), ('event_store.middleware_registry', '{- SELECT}'),
 	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
 	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
-	('event_store.telemetry_handlers', '{pg_monitor SELECT}')$$,
+	('event_store.telemetry_handlers', '{pg_monitor SELECT}'), ('event_store.upcaster_registry', '{- SELECT}')$$,
 	'everybody may look at what is registered, pg_monitor at what is counted, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
@@ -193,9 +199,9 @@ SELECT results_eq(
 SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
-	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
+	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.middleware_registry', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
 	('event_store.store_registry', ''), ('event_store.telemetry_attachments', ''),
-	('event_store.tenant_registry', '')$$,
+	('event_store.tenant_registry', ''), ('event_store.upcaster_registry', '')$$,
 	'every table of the extension is dumped, whole');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
