@@ -26,11 +26,11 @@
 #include "model/by_type.h"
 
 /* An entry of by_type. */
-typedef struct TypeEntry
+typedef struct EsTypeApply
 {
 	EsByType	type;			/* hash key */
 	EsApply		apply;
-} TypeEntry;
+} EsTypeApply;
 
 /* Prepare a function for use and fold it into what is known of the aggregate. */
 static void
@@ -79,11 +79,11 @@ load_functions_by_type(EsAggregate *aggregate)
 		Datum		values[APPLY_NCOLUMNS];
 		bool		nulls[APPLY_NCOLUMNS];
 		char	   *type;
-		TypeEntry  *added;
+		EsTypeApply *added;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		if (aggregate->by_type == NULL)
-			aggregate->by_type = es_by_type_create("event_store apply functions", sizeof(TypeEntry));
+			aggregate->by_type = es_by_type_create("event_store apply functions", sizeof(EsTypeApply));
 		type = TextDatumGetCString(values[APPLY_EVENT_TYPE]);
 		added = es_by_type_enter(aggregate->by_type, type, NULL);
 		aggregate->definition = hash_bytes_extended((const unsigned char *) type, strlen(type), aggregate->definition);
@@ -162,10 +162,16 @@ es_aggregate_apply(EsAggregate *aggregate, const char *type, int length)
 {
 	if (aggregate->by_type != NULL)
 	{
-		TypeEntry  *entry = es_by_type_find(aggregate->by_type, type, length);
+		EsTypeApply *entry = aggregate->last;
 
+		/* most events are of the type of the one before */
+		if (entry == NULL || entry->type.length != length || memcmp(entry->type.type, type, length) != 0)
+			entry = es_by_type_find(aggregate->by_type, type, length);
 		if (entry != NULL)
+		{
+			aggregate->last = entry;
 			return &entry->apply;
+		}
 	}
 	return aggregate->apply;
 }

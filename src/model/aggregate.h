@@ -76,6 +76,7 @@ typedef struct EsAggregate
 
 	EsApply    *apply;			/* for types without a function of their own, or NULL */
 	struct HTAB *by_type;		/* functions by event type, or NULL */
+	struct EsTypeApply *last;	/* entry of by_type that was used last, or NULL */
 } EsAggregate;
 
 extern EsAggregate *es_aggregate_take(const char *name, const EsStore *store, Relation log);
