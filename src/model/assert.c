@@ -15,12 +15,15 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -43,7 +46,6 @@
 #include "model/upcast.h"
 
 #define LOOK_INTERVAL	50		/* ms between two looks of wait_for_event at most */
-#define DISPATCH_NARGS	10
 
 /* --- TAP --- */
 
@@ -371,28 +373,27 @@ events_match(Jsonb *have, Jsonb *want)
 	return true;
 }
 
-/* Call event_store.dispatch with a type and a command. */
+/* Call event_store.dispatch with a type and a command, and its defaults. */
 static void
 dispatch(Datum type, Datum command)
 {
-	LOCAL_FCINFO(call, DISPATCH_NARGS);
 	Oid			nspid = get_namespace_oid(ES_SCHEMA, false);
 	FuncCandidateList candidate = FuncnameGetCandidates(list_make2(makeString(get_namespace_name(nspid)), makeString("dispatch")),
-														DISPATCH_NARGS, NIL, false, false, false, false);
-	FmgrInfo	function;
+														-1, NIL, false, false, false, false);
+	EState	   *executor = CreateExecutorState();
+	List	   *arguments;
+	ExprState  *call;
+	bool		isnull;
 
 	if (candidate == NULL || candidate->next != NULL)
 		elog(ERROR, "function dispatch was not found");
-	fmgr_info(candidate->oid, &function);
-	InitFunctionCallInfoData(*call, &function, DISPATCH_NARGS, InvalidOid, NULL, NULL);
-	for (int i = 0; i < DISPATCH_NARGS; i++)
-		call->args[i] = (NullableDatum) {.isnull = true};
-	call->args[0] = (NullableDatum) {.value = type};
-	call->args[1] = (NullableDatum) {.value = command};
-	call->args[6] = (NullableDatum) {.value = Int64GetDatum(ES_EXPECTED_ANY)};
-	call->args[8] = (NullableDatum) {.value = Int32GetDatum(1)};
-	call->args[9] = (NullableDatum) {.value = BoolGetDatum(false)};
-	(void) FunctionCallInvoke(call);
+	arguments = list_make2(makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1, type, false, false),
+						   makeConst(JSONBOID, -1, InvalidOid, -1, command, false, false));
+	/* preparing it fills in the defaults */
+	call = ExecPrepareExpr((Expr *) makeFuncExpr(candidate->oid, get_func_rettype(candidate->oid), arguments,
+												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL), executor);
+	(void) ExecEvalExprSwitchContext(call, GetPerTupleExprContext(executor), &isnull);
+	FreeExecutorState(executor);
 }
 
 /* Append what is given, dispatch the command, and return the events that came of it. */
