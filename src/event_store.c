@@ -19,6 +19,7 @@
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "model/upcast.h"
 #include "observe/counters.h"
 #include "observe/exemplar.h"
 #include "observe/handler.h"
@@ -58,6 +59,7 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsUpcastInit();
 	EsLauncherInit();
 	EsVacateInit();
 	EsEndpointInit();

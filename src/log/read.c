@@ -52,30 +52,52 @@ es_name_matches(const EsNames *names, const char *data, int length)
 	return false;
 }
 
-/* The fields of a recorded_event from a row of event_log. */
-static inline void
-fill_fields(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+EsBodyHook	es_body_hook = NULL;
+
+/* The body of an event as it is stored. */
+EsEventBody
+es_event_body(const Datum *row, const bool *row_nulls)
+{
+	return (EsEventBody) {row[LOG_EVENT_TYPE], row[LOG_DATA], row[LOG_METADATA], row_nulls[LOG_METADATA]};
+}
+
+/* The fields of a recorded_event from a row of event_log and the body to show. */
+void
+es_event_fields(text *stream, const Datum *row, const bool *row_nulls, const EsEventBody *body,
+				Datum *values, bool *nulls)
 {
 	memset(nulls, false, RECORDED_NFIELDS * sizeof(bool));
 	values[FIELD_POSITION] = row[LOG_POSITION];
 	values[FIELD_STREAM] = PointerGetDatum(stream);
 	values[FIELD_VERSION] = row[LOG_VERSION];
 	values[FIELD_EVENT_ID] = row[LOG_EVENT_ID];
-	values[FIELD_TYPE] = row[LOG_EVENT_TYPE];
-	values[FIELD_DATA] = row[LOG_DATA];
-	values[FIELD_METADATA] = row[LOG_METADATA];
+	values[FIELD_TYPE] = body->type;
+	values[FIELD_DATA] = body->data;
+	values[FIELD_METADATA] = body->metadata;
 	values[FIELD_CORRELATION_ID] = row[LOG_CORRELATION_ID];
 	values[FIELD_CAUSATION_ID] = row[LOG_CAUSATION_ID];
 	values[FIELD_CREATED_AT] = row[LOG_CREATED_AT];
-	nulls[FIELD_METADATA] = row_nulls[LOG_METADATA];
+	nulls[FIELD_METADATA] = body->metadata_isnull;
 	nulls[FIELD_CORRELATION_ID] = row_nulls[LOG_CORRELATION_ID];
 	nulls[FIELD_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
 }
 
+/* The fields of a recorded_event as its readers get it, from a row of event_log of the store in use. */
 void
 es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
 {
-	fill_fields(stream, row, row_nulls, values, nulls);
+	EsEventBody body = es_event_body(row, row_nulls);
+
+	if (es_body_hook != NULL)
+		(void) es_body_hook(row, &body);
+	es_event_fields(stream, row, row_nulls, &body, values, nulls);
+}
+
+static void
+free_changed(Datum now, Datum before)
+{
+	if (now != before)
+		pfree(DatumGetPointer(now));
 }
 
 /* The sink of a function that returns recorded_events; target is its ReturnSetInfo. */
@@ -83,11 +105,19 @@ void
 es_put_event(void *target, text *stream, const Datum *row, const bool *row_nulls)
 {
 	ReturnSetInfo *result = target;
+	EsEventBody body = es_event_body(row, row_nulls);
+	bool		changed = es_body_hook != NULL && es_body_hook(row, &body);
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
 
-	fill_fields(stream, row, row_nulls, values, nulls);
+	es_event_fields(stream, row, row_nulls, &body, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	if (changed)
+	{
+		free_changed(body.type, row[LOG_EVENT_TYPE]);
+		free_changed(body.data, row[LOG_DATA]);
+		free_changed(body.metadata, row[LOG_METADATA]);
+	}
 }
 
 /* Does this reader have to go by the durable mark? */

@@ -129,7 +129,7 @@ es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
 make_archive
-make_lines
+[[ model == "${BENCH_ONLY:-}" ]] || make_lines
 # the log and its indexes; the streams' names come on top, a row a stream
 for table in archive.event_log floor.archive; do
 	if [[ $table == floor.* ]]; then system=floor; else system=event_store; fi
@@ -146,6 +146,7 @@ for ((rep = 1; rep <= reps; rep++)); do
 	done
 done
 [[ ! -s $work/results ]] || perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results"
+if [[ model =~ ${BENCH_ONLY:-.} ]]; then . "$here/model.sh"; fi
 if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo
 	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"

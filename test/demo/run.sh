@@ -1,6 +1,7 @@
 #!/bin/bash
 # make demo: replay a real event log into a store on a private server, and show what the extension does with it.
 # The log is $SHARED/data/receipt.csv.gz where that exists, else orders.csv of this directory. Set DEMO_LOG=orders for the latter.
+# LARGE=1 adds a larger one (loans.sh), where $SHARED has it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib.sh"
@@ -339,5 +340,12 @@ echo
 say "SELECT event_store.prometheus()"
 sql -c "SELECT event_store.prometheus()" >"$work/metrics"
 grep -E '^event_store_(events_appended_total|append_calls_total)\{.*"'$store'"' "$work/metrics" | head -n 2 | sed 's/^/       /'
+loans=$SHARED/data/bpic2012.xes.gz
+if [[ -n ${LARGE:-} && -r $loans ]]; then
+	. "$here/loans.sh"
+elif [[ -n ${LARGE:-} ]]; then
+	echo
+	echo "   There is no larger log here ($loans)."
+fi
 echo
 echo "Done in $SECONDS seconds; the private server is removed now. doc/ is the manual."

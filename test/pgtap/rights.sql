@@ -22,11 +22,14 @@ GRANT USAGE ON SCHEMA sales TO regress_es_guest;
 RESET ROLE;
 SET LOCAL search_path = sales, public;
 CREATE FUNCTION pg_temp.count_events(state bigint, type text, data jsonb) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN state + 1;
+CREATE FUNCTION pg_temp.upcast(data jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN data;
 CREATE FUNCTION pg_temp.count_once(state bigint, command jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN jsonb '{"type": "Counted", "data": {}}';
 DO $$ BEGIN
 	PERFORM event_store.append_event('order-1', 'Placed', event_id => '00000000-0000-4000-8000-000000000001');
 	PERFORM event_store.register_aggregate('order', 'pg_temp.count_events', '0');
 	PERFORM event_store.register_command('Count', 'order', 'pg_temp.count_once');
+	PERFORM event_store.register_upcaster('Old', 'pg_temp.upcast');
+	PERFORM event_store.register_middleware('old', 'after_failure', 'pg_temp.upcast');
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
@@ -82,10 +85,23 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.rehydrate('order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.rehydrate_as(NULL::bigint, 'order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.aggregates('order', '{1}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.list_aggregates('order')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.aggregate_state('order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.take_snapshot('order', '1')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.register_aggregate('mine', 'pg_temp.count_events', '0')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.register_aggregate('order', 'pg_temp.count_events', '0', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_upcaster('New', 'pg_temp.upcast')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_upcaster('Old', 'pg_temp.upcast', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_upcaster('Old')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unknown_event_types()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	-- commands
+	($$SELECT event_store.register_middleware('new', 'before_dispatch', 'pg_temp.upcast')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_middleware('old', 'after_failure', 'pg_temp.upcast', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_middleware('old')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.assign('{}', 'a', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.assign_metadata('{}', 'a', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.respond('{}', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.halt('{}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.dispatch('Count', '{"id": "1"}')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.dispatch('Count', '{"id": "1"}', command_id => '00000000-0000-4000-8000-000000000009')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.register_command('More', 'order', 'pg_temp.count_once')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
@@ -94,6 +110,12 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.forget_commands()$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT * FROM sales.event_commands$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
 	($$SELECT event_store.unregister_aggregate('order')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- assertions, without pgTAP on the path, which would number them
+	($$SELECT set_config('search_path', 'sales', true), event_store.assert_event('A')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.refute_event('A')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.wait_for_event('A', timeout => '0')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.assert_correlated('A', 'B')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.assert_command('order-1', '[]', 'Count', '{"id": "1"}', '{"type": "Counted"}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.delete_stream('order-1', hard => true)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
