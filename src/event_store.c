@@ -25,6 +25,8 @@
 #include "observe/series.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
+#include "runtime/pool.h"
+#include "runtime/schedule.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -54,7 +56,9 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsScheduleInit();
 	EsEndpointInit();
 }
