@@ -27,6 +27,7 @@
 #include "runtime/launcher.h"
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
+#include "runtime/task.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -59,6 +60,7 @@ _PG_init(void)
 	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsTaskInit();
 	EsScheduleInit();
 	EsEndpointInit();
 }
