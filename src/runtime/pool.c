@@ -20,6 +20,7 @@
  *	ASSIGNED -> RUNNING		worker, takes the task
  *	RUNNING -> DONE			worker, has run it
  *	DONE -> IDLE			scheduler, has taken the outcome
+ *	DONE -> LEAVING			the same, of a worker that takes no more
  *	IDLE -> LEAVING			worker
  *	any with a task -> LOST	worker, in its exit callback
  *	any other -> FREE		worker, in its exit callback
@@ -72,6 +73,8 @@ typedef struct Place
 	int			pid;
 	int			proc;			/* process number, ES_NONE until it runs */
 	bool		stop;			/* it is asked to leave */
+	bool		cancelled;		/* its task is gone */
+	bool		leaving;		/* DONE: it will take no more */
 	TimestampTz started_at;
 	TimestampTz since;			/* in this state */
 	EsAssignment assignment;
@@ -477,6 +480,7 @@ es_pool_assign(int number, EsAssignment *assignment, int *pid)
 	{
 		place->state = PLACE_ASSIGNED;
 		place->since = GetCurrentTimestamp();
+		place->cancelled = false;
 		assignment->run = ++shared->generation;
 		place->assignment = *assignment;
 		place->outcome = (EsRunOutcome) {.task = assignment->task, .run = assignment->run, .kind = ES_RUN_LOST};
@@ -485,6 +489,20 @@ es_pool_assign(int number, EsAssignment *assignment, int *pid)
 	if (done)
 		set_latch_of(proc);
 	return done;
+}
+
+/* Cancel a run, whose task is gone, if it has not ended. */
+void
+es_pool_cancel(uint64 run)
+{
+	lock(LW_EXCLUSIVE);
+	for (int i = 0; i < max_worker_processes; i++)
+		if (places[i].dbid == MyDatabaseId && places[i].state == PLACE_RUNNING && places[i].assignment.run == run)
+		{
+			places[i].cancelled = true;
+			(void) kill(places[i].pid, SIGINT);
+		}
+	unlock();
 }
 
 /* Take the outcome of a worker of this database that has one; false if none has. */
@@ -502,10 +520,10 @@ es_pool_collect(EsRunOutcome *outcome)
 			continue;
 		*outcome = place->outcome;
 		place->since = GetCurrentTimestamp();
-		if (place->state == PLACE_DONE)
-			place->state = PLACE_IDLE;
-		else
+		if (place->state == PLACE_LOST)
 			place->state = PLACE_FREE;
+		else
+			place->state = place->leaving ? PLACE_LEAVING : PLACE_IDLE;
 		found = true;
 	}
 	unlock();
@@ -627,13 +645,14 @@ es_pool_get(EsAssignment *assignment)
 	return found;
 }
 
-/* Hand in how the task went. */
+/* Hand in how the task went; leaving: and take no more tasks. */
 void
-es_pool_done(const EsRunOutcome *outcome)
+es_pool_done(const EsRunOutcome *outcome, bool leaving)
 {
 	lock(LW_EXCLUSIVE);
 	my_place->state = PLACE_DONE;
 	my_place->outcome = *outcome;
+	my_place->leaving = leaving;
 	my_place->since = GetCurrentTimestamp();
 	unlock();
 	wake_scheduler(my_place->dbid);
@@ -644,6 +663,13 @@ bool
 es_pool_stopping(void)
 {
 	return ((volatile Place *) my_place)->stop;
+}
+
+/* Is the task that it runs to be broken off, without being to blame? */
+bool
+es_pool_cancelled(void)
+{
+	return es_pool_stopping() || ((volatile Place *) my_place)->cancelled;
 }
 
 /* Do tasks of this database wait for a worker? */
@@ -677,7 +703,8 @@ es_pool_leave(void)
 	bool		may;
 
 	lock(LW_EXCLUSIVE);
-	may = my_place->stop || my_place->state == PLACE_IDLE || find_database(my_place->dbid) == NULL;
+	may = my_place->stop || my_place->state == PLACE_IDLE || my_place->state == PLACE_LEAVING ||
+		find_database(my_place->dbid) == NULL;
 	if (my_place->state == PLACE_IDLE && may)
 		my_place->state = PLACE_LEAVING;
 	unlock();

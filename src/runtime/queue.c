@@ -371,7 +371,10 @@ read_tables(void *argument)
 	while ((task = hash_seq_search(&status)) != NULL)
 	{
 		if (!task->seen && task->status.state == ES_STATE_RUNNING)
+		{
 			task->gone = true;
+			es_pool_cancel(task->run);
+		}
 		else if (!task->seen)
 			remove_task(task);
 		else if ((task->status.state == ES_STATE_STOPPED || task->status.state == ES_STATE_BACKING_OFF) &&

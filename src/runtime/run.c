@@ -328,9 +328,9 @@ es_run_step(const EsAssignment *assignment, EsRunOutcome *outcome)
 	PG_END_TRY();
 	forget_session();
 
-	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && es_pool_stopping())
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && es_pool_cancelled())
 	{
-		/* whoever needs the database for himself has asked for that */
+		/* somebody needs the database for himself, or has taken the task back */
 		outcome->kind = ES_RUN_POSTPONED;
 		outcome->next = es_task_at(GetCurrentTimestamp());
 	}

@@ -65,7 +65,7 @@ run_task(const EsAssignment *given, MemoryContext context)
 		if (outcome.kind == ES_RUN_NEXT)
 			assignment.failures = 0;
 	} while (outcome.kind == ES_RUN_NEXT && outcome.next.when == ES_TASK_AGAIN && !es_task_should_yield());
-	es_pool_done(&outcome);
+	es_pool_done(&outcome, turn_is_over());
 }
 
 /* Should the worker leave, that has been idle for so long? */
