@@ -23,6 +23,7 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/board.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/pool.h"
@@ -57,6 +58,7 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsBoardInit();
 	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();

@@ -16,6 +16,7 @@ use Test::More;
 my $node = new_node(
 	'main', init => { allows_streaming => 1 }, conf => q{
 event_store.max_tasks = 40
+autovacuum = off
 event_store.max_workers = 3
 max_worker_processes = 12
 });
