@@ -1,7 +1,6 @@
 -- From the commit that makes a task due to its step, as the step's own clock tells. Variables: samples; what, the name of the row.
 \set ON_ERROR_STOP on
 \set QUIET on
-\pset footer off
 SET client_min_messages = warning;
 SET search_path = bench;
 DROP TABLE IF EXISTS public.sample;
@@ -28,8 +27,9 @@ BEGIN
 END $$;
 SET synchronous_commit = off;
 CALL public.take_samples(:samples);
-SELECT :'what' AS "commit to step", count(*) AS samples, round(1000 * extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY began - called)), 2) AS "median ms",
-	round(1000 * extract(epoch FROM percentile_cont(0.99) WITHIN GROUP (ORDER BY began - called)), 2) AS "p99 ms",
-	round(1000 * extract(epoch FROM max(began - called)), 2) AS "worst ms"
+SELECT format('commit to step, %s: median %s ms, p99 %s ms, worst %s ms (%s samples)', :'what',
+	round(1000 * extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY began - called)), 2),
+	round(1000 * extract(epoch FROM percentile_cont(0.99) WITHIN GROUP (ORDER BY began - called)), 2),
+	round(1000 * extract(epoch FROM max(began - called)), 2), count(*))
 FROM public.sample;
 SELECT event_store.unschedule('sample') \gset
