@@ -26,8 +26,12 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/board.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
+#include "runtime/pool.h"
+#include "runtime/schedule.h"
+#include "runtime/task.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -60,7 +64,11 @@ _PG_init(void)
 	EsWakeInit();
 	EsStreamInit();
 	EsUpcastInit();
+	EsBoardInit();
+	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsTaskInit();
+	EsScheduleInit();
 	EsEndpointInit();
 }
