@@ -98,29 +98,38 @@ es_store_unregister(int64 number)
 }
 
 /*
- * Put the guard triggers on the tables of a schema, and let them go with the
+ * Put the guard triggers on a table of a store, and let them go with the
  * extension: without this, DROP EXTENSION would ask for CASCADE.  (ALTER
  * TRIGGER ... DEPENDS ON EXTENSION records the same, but locks the extension
  * until commit, one create_store at a time.)
  */
-static void
-guard_tables(Oid nspid)
+void
+es_store_guard_table(Oid nspid, const char *table)
 {
-	static const char *const tables[] = {"event_log", "event_streams"};
 	static const char *const triggers[] = {"event_store_no_insert", "event_store_no_change", "event_store_no_truncate"};
 	ObjectAddress extension;
 
-	es_statement_create_guards(get_namespace_name(nspid));
+	es_statement_create_guards(get_namespace_name(nspid), table);
 	ObjectAddressSet(extension, ExtensionRelationId, es_extension_oid());
-	for (int i = 0; i < lengthof(tables); i++)
-		for (int j = 0; j < lengthof(triggers); j++)
-		{
-			ObjectAddress trigger;
+	for (int i = 0; i < lengthof(triggers); i++)
+	{
+		ObjectAddress trigger;
 
-			ObjectAddressSet(trigger, TriggerRelationId,
-							 get_trigger_oid(get_relname_relid(tables[i], nspid), triggers[j], false));
-			recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
-		}
+		ObjectAddressSet(trigger, TriggerRelationId,
+						 get_trigger_oid(get_relname_relid(table, nspid), triggers[i], false));
+		recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+	}
+}
+
+/* The same for all tables of a store that only we write, as far as they are there. */
+static void
+guard_tables(Oid nspid)
+{
+	static const char *const tables[] = {"event_log", "event_streams", "event_subscriptions", "event_deliveries"};
+
+	for (int i = 0; i < lengthof(tables); i++)
+		if (OidIsValid(get_relname_relid(tables[i], nspid)))
+			es_store_guard_table(nspid, tables[i]);
 }
 
 /* The number in event_mark of a schema, 0 if there is none. */
@@ -260,11 +269,12 @@ es_store_role(text *argument, Oid *oid)
 void
 es_store_check_access(const char *access)
 {
-	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
+	if (strcmp(access, "reader") != 0 && strcmp(access, "consumer") != 0 &&
+		strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
 							"access \"%s\" is unknown", access),
-				 errhint("Use reader, writer or admin.")));
+				 errhint("Use reader, consumer, writer or admin.")));
 }
 
 /* 60 random bits, not 0. */
@@ -300,6 +310,36 @@ es_store_create(const char *schema)
 	guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
 	return number;
+}
+
+/*
+ * Make the tables of a store's subscriptions if it has none yet, as the owner
+ * of the store.  The caller has checked that the current role may cause that.
+ */
+void
+es_store_need_subscription_tables(EsStore *store)
+{
+	Oid			nspid = store->nspid;
+	char	   *schema = pstrdup(NameStr(store->schema));
+	Relation	mark;
+	Oid			save_user;
+	int			save_context;
+
+	if (OidIsValid(get_relname_relid("event_deliveries", nspid)))
+		return;
+
+	/* whoever comes second waits here, and then finds them */
+	mark = table_open(store->mark, ShareUpdateExclusiveLock);
+	if (!OidIsValid(get_relname_relid("event_deliveries", nspid)))
+	{
+		GetUserIdAndSecContext(&save_user, &save_context);
+		SetUserIdAndSecContext(mark->rd_rel->relowner, save_context | SECURITY_LOCAL_USERID_CHANGE);
+		es_statement_create_subscription_tables(schema);
+		es_store_guard_table(nspid, "event_subscriptions");
+		es_store_guard_table(nspid, "event_deliveries");
+		SetUserIdAndSecContext(save_user, save_context);
+	}
+	table_close(mark, NoLock);
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_store);
@@ -417,6 +457,8 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 
 	es_store_check_access(access);
 	es_store_require_owner(store);
+	if (strcmp(access, "consumer") == 0)
+		es_store_need_subscription_tables(store);
 	es_statement_grant(schema, role, access);
 
 	/* GRANT on a schema that is not one's own only warns */

@@ -29,7 +29,8 @@ extern const char *const es_import_columns[IMPORT_NCOLUMNS];
 
 extern void es_statement_create_schema(const char *schema);
 extern void es_statement_create_tables(const char *schema, int64 number);
-extern void es_statement_create_guards(const char *schema);
+extern void es_statement_create_subscription_tables(const char *schema);
+extern void es_statement_create_guards(const char *schema, const char *table);
 extern void es_statement_drop_tables(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);
 extern void es_statement_grant(const char *schema, const char *role, const char *access);
