@@ -100,7 +100,8 @@ COMMIT;
 SELECT shop.state('total');
 SELECT event_store.delete_subscription('total');
 
--- competing consumers: a key sticks to the one who has events of it in flight (2c), everybody else goes on with other keys
+-- competing consumers: what is in flight of a key keeps the rest of it back (2c: the key sticks), and others go on with other keys;
+-- the one who holds it gets no more of it either, for it may have been started anew
 SELECT event_store.create_subscription('work', category => 'order', max_in_flight => 4);
 SELECT shop.got('work', 'a', 2);
 SELECT shop.got('work', 'b', 4);
@@ -110,6 +111,7 @@ SELECT shop.state('work');
 SELECT shop.got('work', 'b');
 SELECT event_store.ack('work', 'a', '{1}');
 SELECT shop.got('work', 'b');
+SELECT shop.got('work', 'a', 1);
 -- the key is free once nobody holds an event of it
 SELECT event_store.ack_to('work', 'a', 5);
 SELECT event_store.ack_to('work', 'b', 8);

@@ -7,7 +7,9 @@
  * repeated, then new events of the log.  For each key it keeps to three rules:
  *
  *	- An event is given only if no earlier one of its key waits, is parked (if
- *	  the subscription keeps keys in order then), or is with another consumer.
+ *	  the subscription keeps keys in order then), or was given before and is not
+ *	  done: not to the same consumer either, which may have been started anew and
+ *	  know nothing of that.  Several events of a key come together in one fetch.
  *	- An event that may not be given now waits as a delivery, so that the reading
  *	  goes on behind it, up to buffer_size of them.
  *	- If an event is taken back, for its lease ran out, so are those after it.
@@ -51,7 +53,7 @@ enum FetchedField
 typedef struct KeyState
 {
 	int64		key;			/* hash key */
-	bool		held;			/* an event of it is with another consumer */
+	bool		held;			/* an event of it is with a consumer */
 	bool		waits;			/* an event of it waits */
 	bool		parked;			/* an event of it is parked, and those after it have to be too */
 	bool		taken_back;		/* an event of it was taken back just now */
@@ -171,8 +173,7 @@ look_at(Fetch *f, EsDelivery *d)
 		if (d->due_at > f->now && !key->taken_back)
 		{
 			f->next_due = Min(f->next_due, d->due_at);
-			if (!es_text_equal(d->consumer, f->consumer))
-				key->held = true;
+			key->held = true;
 			return;
 		}
 		/* if somebody is acknowledging it just now, it is still in use */
