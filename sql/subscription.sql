@@ -375,6 +375,23 @@ SELECT has_table_privilege('regress_es_consumer', 'shop.event_deliveries', 'SELE
 REVOKE ALL ON FUNCTION shop.got(text, text, bigint, interval), shop.state(text) FROM regress_es_consumer, regress_es_reader;
 DROP ROLE regress_es_consumer, regress_es_reader;
 
+-- tenants: each has its own; what is said of suspended and dropped ones holds here too
+SELECT event_store.create_tenant('sub_acme'), event_store.create_tenant('sub_beta');
+SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT event_store.create_subscription('all')::text, last_position FROM event_store.append_event('x-1', 'T')$$) AS (made text, "position" bigint);
+SELECT * FROM event_store.with_tenant('sub_beta', $$SELECT count(*) FROM event_store.subscriptions$$) AS (n bigint);
+CREATE ROLE regress_es_consumer;
+SELECT event_store.grant_tenant('sub_acme', 'regress_es_consumer', 'consumer'), event_store.grant_tenant('sub_beta', 'regress_es_consumer', 'consumer');
+SET ROLE regress_es_consumer;
+SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
+SELECT * FROM event_store.with_tenant('sub_beta', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
+RESET ROLE;
+SELECT event_store.suspend_tenant('sub_acme', reads => true);
+SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
+SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT in_flight FROM event_store.subscriptions$$) AS (n bigint);
+SELECT event_store.drop_tenant('sub_acme', 'sub_acme'), event_store.drop_tenant('sub_beta', 'sub_beta');
+SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
+DROP ROLE regress_es_consumer;
+
 -- the tables may not be altered behind our back
 CREATE INDEX more ON shop.event_deliveries (consumer);
 SELECT shop.got('one', 'z', 1);

@@ -41,6 +41,12 @@
 
 #define MARK_INTERVAL	50		/* ms between looks of a reader that goes by the mark */
 
+/*
+ * ms before the next look after one that found new events and none for us: a
+ * hundred waiting consumers with filters would otherwise all run at each commit.
+ */
+#define RESPITE			10
+
 /* Columns that fetch returns after those of recorded_event. */
 enum FetchedField
 {
@@ -408,6 +414,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		Fetch		fetch = {.tables = &tables,.subscription = &subscription,.consumer = consumer,.result = result};
 		bool		last = GetCurrentTimestamp() >= deadline;
 		TransactionId xmin;
+		int64		before;
 		int64		wait;
 
 		CHECK_FOR_INTERRUPTS();
@@ -433,6 +440,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		fetch.fresh = palloc(fetch.fresh_size * sizeof(EsDelivery));
 		es_final_begin(&fetch.final, tables.store);
 		es_source_check(fetch.source, tables.store, fetch.final.snapshot);
+		before = passed;
 		passed = look(&fetch, max_count, passed);
 		es_final_end(&fetch.final);
 
@@ -454,7 +462,14 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		if (last || max_count == 0)
 			break;
 		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), Min(deadline, fetch.next_due));
-		es_wake_sleep(tables.store->copy ? Min(wait, MARK_INTERVAL) : wait);
+		if (tables.store->copy)
+			wait = Min(wait, MARK_INTERVAL);
+		else if (passed > before)
+		{
+			es_wake_cancel();
+			wait = Min(wait, RESPITE);
+		}
+		es_wake_sleep(wait);
 	}
 	es_wake_cancel();
 	MemoryContextSwitchTo(caller);

@@ -23,6 +23,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -332,12 +333,16 @@ es_store_need_subscription_tables(EsStore *store)
 	mark = table_open(store->mark, ShareUpdateExclusiveLock);
 	if (!OidIsValid(get_relname_relid("event_deliveries", nspid)))
 	{
+		/* a tenant's store gets them from those who are set to no tenant, too */
+		int			level = es_tenant_lift_guard();
+
 		GetUserIdAndSecContext(&save_user, &save_context);
 		SetUserIdAndSecContext(mark->rd_rel->relowner, save_context | SECURITY_LOCAL_USERID_CHANGE);
 		es_statement_create_subscription_tables(schema);
 		es_store_guard_table(nspid, "event_subscriptions");
 		es_store_guard_table(nspid, "event_deliveries");
 		SetUserIdAndSecContext(save_user, save_context);
+		AtEOXact_GUC(true, level);
 	}
 	table_close(mark, NoLock);
 }

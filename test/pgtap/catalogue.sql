@@ -35,7 +35,6 @@ SELECT results_eq(
 	FROM functions ORDER BY oid::regprocedure::text COLLATE "C"$$,
 	$$VALUES
 	('event_store."fetch"(text,text,bigint,interval)', 'v', 'u', false, true),
-	('event_store."release"(text,text)', 'v', 'u', false, true),
 	('event_store.ack(text,text,bigint[])', 'v', 'u', false, true),
 	('event_store.ack_to(text,text,bigint)', 'v', 'u', false, true),
 	('event_store.add_index(text,boolean)', 'v', 'u', false, true),
@@ -124,6 +123,7 @@ SELECT results_eq(
 	('event_store.rehydrate(text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.rehydrate_as(anyelement,text,text,bigint,bigint,timestamp with time zone)', 's', 'r', false, true),
 	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
+	('event_store.release(text,text)', 'v', 'u', false, true),
 	('event_store.rename_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.replay_parked(text,bigint[])', 'v', 'u', false, true),
 	('event_store.require_tenant()', 's', 'r', true, true),

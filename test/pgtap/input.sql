@@ -321,6 +321,14 @@ SELECT results_eq($$SELECT count(*), min(version), max(version), count(*) FILTER
 	'VALUES (100000::bigint, 1::bigint, 100000::bigint, 100000::bigint, 99999::bigint)', 'all are there, in order');
 SELECT is((SELECT a.first_version FROM event_store.append_event('hundred', 'N', expected => 100000) a), 100001::bigint, 'and the stream goes on');
 
+-- a filter that matches nothing keeps how far it has come, and does not hold its caller until then
+SELECT event_store.create_subscription('nothing', filter => '$.nothing == 1');
+SELECT is((SELECT count(*)::int FROM event_store.fetch('nothing', 'c', timeout => '1 hour')), 0, 'a fetch that found nothing in 100,000 events returns');
+SELECT ok(read_position BETWEEN 100000 AND event_store.horizon() - 2, 'it has kept how far it has come') FROM event_store.subscriptions;
+SELECT is((SELECT count(*)::int FROM event_store.fetch('nothing', 'c', timeout => '0')), 0, 'the next one goes on');
+SELECT is(read_position, event_store.horizon() - 1, 'and comes to the end') FROM event_store.subscriptions;
+SELECT is(lag_events, 0::bigint, 'without a lag') FROM event_store.subscriptions;
+
 -- a call that failed leaves nothing held
 SELECT is((SELECT count(*)::int FROM event_store.in_flight()), 0, 'nothing is in flight');
 SELECT is(event_store.horizon() - 1, (SELECT max(position) FROM event_log), 'every reader gets everything');
