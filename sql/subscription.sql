@@ -139,6 +139,15 @@ SELECT shop.state('lease');
 SELECT event_store.extend('lease', 'heir', '0');
 SELECT event_store.ack('lease', 'heir', '{5,9}');
 SELECT shop.state('lease');
+-- what is taken back takes the later events of its key along, which are untried
+SELECT event_store.reset_subscription('lease');
+SELECT shop.got('lease', 'slow');
+SELECT event_store.extend('lease', 'slow', '0', '{5}');
+SELECT shop.got('lease', 'heir');
+SELECT event_store.ack('lease', 'slow', '{9}');
+SELECT event_store.ack('lease', 'slow', '{1}');
+SELECT shop.got('lease', 'heir');
+SELECT event_store.ack('lease', 'heir', '{5,9}');
 SELECT event_store.delete_subscription('lease');
 
 -- partitions: by correlation, category, everything, nothing, a jsonpath

@@ -245,10 +245,17 @@ transaction_ended(bool committed)
 	nwoken = 0;
 }
 
+/* Whoever waits looks by itself, after a while: what becomes of it later, we are not told. */
+static void
+transaction_prepared(void)
+{
+	nwoken = 0;
+}
+
 void
 EsDeliveryInit(void)
 {
-	static const EsXactHook hook = {.end = transaction_ended};
+	static const EsXactHook hook = {.prepared = transaction_prepared,.end = transaction_ended};
 
 	es_xact_register(&hook);
 }
