@@ -398,6 +398,14 @@ SELECT event_store.suspend_tenant('sub_acme', reads => true);
 SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
 SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT in_flight FROM event_store.subscriptions$$) AS (n bigint);
 SELECT event_store.drop_tenant('sub_acme', 'sub_acme'), event_store.drop_tenant('sub_beta', 'sub_beta');
+-- who may write all that comes into a tenant's schema may not consume for that
+SELECT event_store.create_tenant('sub_gamma');
+SELECT event_store.grant_tenant('sub_gamma', 'regress_es_consumer', 'writer');
+SELECT * FROM event_store.with_tenant('sub_gamma', $$SELECT event_store.create_subscription('all')::text$$) AS (made text);
+SET ROLE regress_es_consumer;
+SELECT * FROM event_store.with_tenant('sub_gamma', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
+RESET ROLE;
+SELECT event_store.drop_tenant('sub_gamma', 'sub_gamma');
 SELECT * FROM event_store.with_tenant('sub_acme', $$SELECT position FROM event_store.fetch('all', 'c', 1, '0')$$) AS (n bigint);
 DROP ROLE regress_es_consumer;
 

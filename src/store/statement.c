@@ -137,6 +137,13 @@ static const char create_subscription_tables[] =
 "	CONSTRAINT event_deliveries_pkey PRIMARY KEY (subscription_id, lane, position))"
 "	WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);";
 
+/* Who was given rights on them by default privileges, as REVOKE writes it. */
+static const char subscription_grantees[] =
+"SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'"
+" ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END"
+" FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a"
+" WHERE c.oid OPERATOR(pg_catalog.=) $Q::pg_catalog.regclass AND a.grantee OPERATOR(pg_catalog.<>) c.relowner";
+
 /* Tables that a store may have besides those of every store, in the order in which they are made. */
 static const char *const extra_tables[] = {"event_subscriptions", "event_deliveries"};
 
@@ -352,11 +359,31 @@ es_statement_create_tables(const char *schema, int64 number)
 			{NULL, NULL}});
 }
 
-/* Create the tables of a store's subscriptions, owned by the caller. */
+/*
+ * Create the tables of a store's subscriptions, owned by the caller.  Default
+ * privileges are for the tables of users: whoever writes those may not consume.
+ */
 void
 es_statement_create_subscription_tables(const char *schema)
 {
+	const char *args[][2] = {
+		{"S", quote_identifier(schema)},
+		{"Q", quote_literal_cstr(psprintf("%s.event_deliveries", quote_identifier(schema)))},
+		{"R", NULL},
+		{NULL, NULL}
+	};
+
 	run_in(schema, create_subscription_tables);
+	SPI_connect();
+	if (SPI_execute(expand(subscription_grantees, args), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for rights");
+	for (uint64 i = 0, n = SPI_processed; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		args[2][1] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		run("REVOKE ALL ON $S.event_subscriptions, $S.event_deliveries FROM $R", args);
+	}
+	SPI_finish();
 }
 
 /* Put our guard triggers, again if need be, on a table that only we write. */
