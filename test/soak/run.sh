@@ -1,5 +1,5 @@
 #!/bin/bash
-# make soak: the concurrency and the crash test with long settings, again and again; half an hour as it is.
+# make soak: the tests of concurrency, crashes and subscriptions with long settings, again and again; half an hour as it is.
 #   ES_ROUNDS       how often (5)
 #   ES_SECONDS      how long each concurrent workload runs (60)
 #   ES_CRASH_KILLS  processes killed in each crash test (200)
@@ -22,7 +22,7 @@ export PG_REGRESS=$pgxs/test/regress/pg_regress TEMP_CONFIG=$ES_CONF TMPDIR=$ES_
 
 passed=0 failed=0
 for ((round = 1; round <= rounds; round++)); do
-	for file in test/t/010_concurrency.pl test/t/020_crash.pl; do
+	for file in test/t/010_concurrency.pl test/t/020_crash.pl test/t/100_subscription.pl; do
 		name=$(basename "$file" .pl).$round
 		work=$ES_RUN/soak/$name
 		out=$ES_LOG/soak/$name.out

@@ -172,6 +172,7 @@ sub start
 
 # What ended is started again, for a time.
 my $number = 0;
+my $seconds = $ENV{ES_SECONDS} // 3;
 
 sub run_for
 {
@@ -228,10 +229,10 @@ sub kill_one
 	return;
 }
 
-run_for(3, \&kill_one);
+run_for($seconds, \&kill_one);
 $node->stop('immediate');
 start_after_crash($node);
-run_for(3, \&kill_one);
+run_for($seconds, \&kill_one);
 
 # no more events; what there is comes to its end, and nobody is killed any more
 my @writers = grep { $children{$_} =~ /append_all/ } keys %children;
@@ -256,7 +257,7 @@ $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_act
 
 my $events = $node->safe_psql('postgres', q{SELECT count(*) FROM event_log WHERE NOT data ? 'noise'});
 my $repeated = $node->safe_psql('postgres', q{SELECT count(*) FROM effect WHERE attempt > 1});
-note "$events events, $repeated of them after more than one attempt, $checks looks at the checkpoint, $number consumers";
+note "$events events sent, $repeated of them after more than one attempt, $checks looks at the checkpoint, $number consumers";
 cmp_ok($events, '>', 100, 'there was something to do');
 cmp_ok($repeated, '>', 0, 'and some of it had to be repeated');
 is($node->safe_psql('postgres', q{SELECT count(*) - count(DISTINCT position) FROM effect}), 0, 'nothing took effect twice');
