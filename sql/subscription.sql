@@ -415,13 +415,15 @@ SELECT shop.got('one', 'z', 1);
 DROP INDEX shop.more;
 
 -- without the extension the tables stay, and with it again the subscriptions go on, guarded
-DROP FUNCTION shop.got(text, text, bigint, interval), shop.state(text);
-DROP EXTENSION event_store;
+BEGIN;
+SET LOCAL client_min_messages = error;
+DROP EXTENSION event_store CASCADE;
 SELECT count(*) > 0 AS kept FROM shop.event_subscriptions;
 CREATE EXTENSION event_store;
 SELECT position FROM event_store.fetch('one', 'z', 1, '0');
 DELETE FROM shop.event_deliveries;
-DROP FUNCTION IF EXISTS shop.got(text, text, bigint, interval);
+ROLLBACK;
+DROP FUNCTION shop.got(text, text, bigint, interval), shop.state(text);
 DROP TABLE shop.total;
 SELECT event_store.drop_store('shop', confirm => 'shop');
 SELECT count(*) FROM pg_class WHERE relname IN ('event_subscriptions', 'event_deliveries');

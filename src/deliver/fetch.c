@@ -42,10 +42,12 @@
 #define MARK_INTERVAL	50		/* ms between looks of a reader that goes by the mark */
 
 /*
- * ms before the next look after one that found new events and none for us: a
- * hundred waiting consumers with filters would otherwise all run at each commit.
+ * ms before the next look after one that found new events and none for us,
+ * doubled with each more in a row: a hundred waiting consumers with filters
+ * would otherwise all run at each commit.
  */
-#define RESPITE			10
+#define RESPITE			5
+#define MAX_RESPITE		80
 
 /* Columns that fetch returns after those of recorded_event. */
 enum FetchedField
@@ -392,6 +394,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext round;
+	int64		respite = RESPITE;
 	TransactionId seen_xmin = InvalidTransactionId;
 	ItemPointerData seen_tid;
 	int64		passed = 0;
@@ -467,8 +470,11 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		else if (passed > before)
 		{
 			es_wake_cancel();
-			wait = Min(wait, RESPITE);
+			wait = Min(wait, respite);
+			respite = Min(respite * 2, MAX_RESPITE);
 		}
+		else
+			respite = RESPITE;
 		es_wake_sleep(wait);
 	}
 	es_wake_cancel();
