@@ -110,9 +110,9 @@ $node->safe_psql(
 							ELSE
 								EXIT;
 							END IF;
-						EXCEPTION WHEN SQLSTATE 'VE008' THEN NULL;
+						EXCEPTION WHEN SQLSTATE 'VE009' THEN NULL;
 						END;
-					WHEN SQLSTATE 'VE008' THEN
+					WHEN SQLSTATE 'VE009' THEN
 						NULL;
 				END;
 				COMMIT;
