@@ -13,6 +13,7 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
+#include "deliver/delivery.h"
 #include "log/admit.h"
 #include "log/horizon.h"
 #include "log/meter.h"
@@ -71,4 +72,5 @@ _PG_init(void)
 	EsTaskInit();
 	EsScheduleInit();
 	EsEndpointInit();
+	EsDeliveryInit();
 }

@@ -336,18 +336,18 @@ es_names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return names;
 }
 
-/* In milliseconds. */
-static int64
-timeout_argument(FunctionCallInfo fcinfo, int argument)
+/* In milliseconds, at most a hundred years. */
+int64
+es_timeout_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	Interval   *interval;
 	int64		timeout;
 
-	es_require_argument(fcinfo, argument, "timeout");
+	es_require_argument(fcinfo, argument, name);
 	interval = PG_GETARG_INTERVAL_P(argument);
 	timeout = es_interval_ms(interval);
 	if (timeout < 0)
-		bad_argument("timeout", timeout, "ms is negative", "Pass an interval of 0 or more.");
+		bad_argument(name, timeout, "ms is negative", "Pass an interval of 0 or more.");
 	return Min(timeout, MAX_TIMEOUT);
 }
 
@@ -504,7 +504,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 0, "after_position");
 	query.after = es_position_argument(fcinfo, 0, false);
 	query.max_count = es_count_argument(fcinfo, 1);
-	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_argument(fcinfo, 2));
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), es_timeout_argument(fcinfo, 2, "timeout"));
 	query.types = es_names_argument(fcinfo, 3, "types");
 	query.categories = es_names_argument(fcinfo, 4, "categories");
 

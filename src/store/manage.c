@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
@@ -113,13 +114,13 @@ has_tags(Oid nspid)
 }
 
 /*
- * Put the guard triggers on a table of a schema, and let them go with the
+ * Put the guard triggers on a table of a store, and let them go with the
  * extension: without this, DROP EXTENSION would ask for CASCADE.  (ALTER
  * TRIGGER ... DEPENDS ON EXTENSION records the same, but locks the extension
  * until commit, one create_store at a time.)
  */
-static void
-guard_table(Oid nspid, const char *table)
+void
+es_store_guard_table(Oid nspid, const char *table)
 {
 	static const char *const triggers[] = {"event_store_no_insert", "event_store_no_change", "event_store_no_truncate"};
 	ObjectAddress extension;
@@ -136,13 +137,15 @@ guard_table(Oid nspid, const char *table)
 	}
 }
 
+/* The same for all tables of a store that only we write, as far as they are there. */
 static void
 guard_tables(Oid nspid)
 {
-	guard_table(nspid, "event_log");
-	guard_table(nspid, "event_streams");
-	if (has_tags(nspid))
-		guard_table(nspid, "event_tags");
+	static const char *const tables[] = {"event_log", "event_streams", "event_tags", "event_subscriptions", "event_deliveries"};
+
+	for (int i = 0; i < lengthof(tables); i++)
+		if (OidIsValid(get_relname_relid(tables[i], nspid)))
+			es_store_guard_table(nspid, tables[i]);
 }
 
 /* The number in event_mark of a schema, 0 if there is none. */
@@ -282,11 +285,12 @@ es_store_role(text *argument, Oid *oid)
 void
 es_store_check_access(const char *access)
 {
-	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
+	if (strcmp(access, "reader") != 0 && strcmp(access, "consumer") != 0 &&
+		strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
 							"access \"%s\" is unknown", access),
-				 errhint("Use reader, writer or admin.")));
+				 errhint("Use reader, consumer, writer or admin.")));
 }
 
 /* 60 random bits, not 0. */
@@ -359,6 +363,40 @@ es_store_create_again(const char *schema, int64 number)
 		es_statement_insert_mark(schema, number);
 	guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
+}
+
+/*
+ * Make the tables of a store's subscriptions if it has none yet, as the owner
+ * of the store.  The caller has checked that the current role may cause that.
+ */
+void
+es_store_need_subscription_tables(EsStore *store)
+{
+	Oid			nspid = store->nspid;
+	char	   *schema = pstrdup(NameStr(store->schema));
+	Relation	mark;
+	Oid			save_user;
+	int			save_context;
+
+	if (OidIsValid(get_relname_relid("event_deliveries", nspid)))
+		return;
+
+	/* whoever comes second waits here, and then finds them */
+	mark = table_open(store->mark, ShareUpdateExclusiveLock);
+	if (!OidIsValid(get_relname_relid("event_deliveries", nspid)))
+	{
+		/* a tenant's store gets them from those who are set to no tenant, too */
+		int			level = es_tenant_lift_guard();
+
+		GetUserIdAndSecContext(&save_user, &save_context);
+		SetUserIdAndSecContext(mark->rd_rel->relowner, save_context | SECURITY_LOCAL_USERID_CHANGE);
+		es_statement_create_subscription_tables(schema);
+		es_store_guard_table(nspid, "event_subscriptions");
+		es_store_guard_table(nspid, "event_deliveries");
+		SetUserIdAndSecContext(save_user, save_context);
+		AtEOXact_GUC(true, level);
+	}
+	table_close(mark, NoLock);
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_store);
@@ -481,6 +519,8 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 
 	es_store_check_access(access);
 	es_store_require_owner(store);
+	if (strcmp(access, "consumer") == 0)
+		es_store_need_subscription_tables(store);
 	es_statement_grant(schema, role, access);
 
 	/* GRANT on a schema that is not one's own only warns */
@@ -552,7 +592,7 @@ event_store_enable_tags(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&save_user, &save_context);
 	SetUserIdAndSecContext(log->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
 	es_statement_create_tags(schema);
-	guard_table(nspid, "event_tags");
+	es_store_guard_table(nspid, "event_tags");
 	SetUserIdAndSecContext(save_user, save_context);
 	CacheInvalidateRelcache(log);
 	CommandCounterIncrement();	/* this very statement is to know it too */

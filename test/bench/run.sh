@@ -20,6 +20,7 @@ cells=(
 	'append_condition 1 off' 'append_condition 8 off'
 	'read_stream 1 off' 'read_all 1 off'
 	'import_table 1 off' 'import_file 1 off'
+	'queue_1 1 off' 'queue_10 1 off' 'queue_100 1 off'
 )
 
 # make_archive: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both sides
@@ -73,6 +74,54 @@ import_script() {
 	esac
 }
 
+queued=10000                # the last events of the archive, as work to be done
+
+# queue_script SYSTEM N: the SQL that does all of it, N at a time: taken in one transaction, done in the next. The floor's queue is
+# a table of jobs with SKIP LOCKED, which knows no order, no retry and no end of its attempts.
+queue_script() {
+	local take done
+	case $1 in
+		floor)
+			take="WITH taken AS (UPDATE floor.queue SET taken_by = 'c', until = now() + interval '30 s', attempts = attempts + 1 WHERE position IN
+				(SELECT position FROM floor.queue WHERE until IS NULL OR until < now() ORDER BY position LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING position, data)
+				SELECT array_agg(position), count(data) INTO work, n FROM taken"
+			done="DELETE FROM floor.queue WHERE position = ANY (work)" ;;
+		event_store)
+			take="SELECT array_agg(position), count(data) INTO work, n FROM event_store.fetch('queue', 'c', $2, '0')"
+			done="PERFORM event_store.ack('queue', 'c', work)" ;;
+	esac
+	cat <<-END
+		DO \$\$
+		DECLARE
+			work bigint[];
+			n bigint;
+		BEGIN
+			LOOP
+				$take;
+				COMMIT;
+				EXIT WHEN n = 0;
+				$done;
+				COMMIT;
+			END LOOP;
+		END \$\$;
+	END
+}
+
+# make_queue: all of it still to be done
+make_queue() {
+	sql -v queued=$queued -f - <<-'END' >/dev/null
+		DROP TABLE IF EXISTS floor.queue;
+		CREATE TABLE floor.queue (position bigint PRIMARY KEY, stream_id bigint, event_type text, data jsonb, metadata jsonb, until timestamptz, attempts int DEFAULT 0, taken_by text);
+		INSERT INTO floor.queue SELECT position, stream_id, event_type, data, metadata FROM floor.archive
+		WHERE position > (SELECT max(position) FROM floor.archive) - :queued ORDER BY position;
+		SET search_path = archive;
+		SELECT event_store.create_subscription('queue', if_not_exists => true);
+		SELECT event_store.delete_subscription('queue');
+		SELECT event_store.create_subscription('queue', start_from => (event_store.head() - :queued)::text);
+		VACUUM ANALYZE floor.queue, archive.event_deliveries, archive.event_subscriptions;
+	END
+}
+
 # children_cpu: seconds of CPU of the server's processes that have ended, in clock ticks
 children_cpu() {
 	local stat
@@ -87,7 +136,7 @@ wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 slice() {
 	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench events=[] cpu0 cpu1 wal0 wal1 calls tps started
 	case $what in
-		read_*) store=archive ;;
+		read_* | queue_*) store=archive ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
 	[[ $store == archive ]] || make_event_tables "$what"
@@ -98,6 +147,7 @@ slice() {
 			SELECT event_store.create_store('bench');
 		END
 	fi
+	[[ $what != queue_* ]] || make_queue
 	wal0=$(wal)
 	sleep 0.2               # until the last psql's process has ended and is counted
 	cpu0=$(children_cpu)
@@ -106,6 +156,11 @@ slice() {
 		{ echo "SET search_path = $store, public; SET synchronous_commit = $sync;"; import_script "$system" "$what"; } | sql -f - >/dev/null
 		calls=$lines
 		tps=$((lines * 1000000 / (${EPOCHREALTIME/./} - started)))
+	elif [[ $what == queue_* ]]; then
+		started=${EPOCHREALTIME/./}
+		{ echo "SET search_path = $store, public; SET synchronous_commit = $sync;"; queue_script "$system" "${what#queue_}"; } | sql -f - >/dev/null
+		calls=$queued
+		tps=$((queued * 1000000 / (${EPOCHREALTIME/./} - started)))
 	else
 		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync" es_as_postgres pgbench \
 			-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \

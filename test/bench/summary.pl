@@ -33,9 +33,17 @@ my @rows = (
 	['import, from a table',               'import_table.1.off', 'rate'],
 	['import, from a file',                'import_file.1.off', 'cpu'],
 	['import, from a file',                'import_file.1.off', 'rate'],
+	['take and do, 1 at a time',           'queue_1.1.off',     'cpu'],
+	['take and do, 1 at a time',           'queue_1.1.off',     'rate'],
+	['take and do, 10 at a time',          'queue_10.1.off',    'cpu'],
+	['take and do, 10 at a time',          'queue_10.1.off',    'rate'],
+	['take and do, 100 at a time',         'queue_100.1.off',   'cpu'],
+	['take and do, 100 at a time',         'queue_100.1.off',   'rate'],
 	['append one, 1 client',               'append_one.1.off',  'wal',   '<=', 820 / 802],
 	['append 10 in one call, 1 client',    'append_10.1.off',   'wal'],
 	['import, from a table',               'import_table.1.off', 'wal'],
+	['take and do, 1 at a time',           'queue_1.1.off',     'wal'],
+	['take and do, 100 at a time',         'queue_100.1.off',   'wal'],
 	['stored bytes an event',              'archive',           'bytes'],
 );
 my %unit = (cpu => 'us CPU', rate => 'calls/s', wal => 'B WAL', bytes => 'B');

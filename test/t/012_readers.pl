@@ -342,6 +342,11 @@ is( $node->safe_psql('postgres', $background),
 
 sqlstate_is($standby, 'SELECT * FROM ' . append('order-1'),
 	'25006', 'a standby refuses to append');
+$node->safe_psql('postgres', q{SELECT event_store.create_subscription('work')});
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q{SELECT subscription, checkpoint FROM event_store.subscriptions}),
+	'work|0', 'it shows subscriptions');
+sqlstate_is($standby, q{SELECT event_store.fetch('work', 'c')}, '25006', 'but gives no events out');
 is($standby->safe_psql('postgres', $background), '',
 	'neither runs on a standby');
 is( $standby->safe_psql('postgres', 'SELECT event_store.head()'),
