@@ -150,12 +150,18 @@ $node->safe_psql('bare', q{SELECT event_store.unschedule('b')});
 		my $until = $looks->() + 10;
 		usleep(100_000) while $looks->() < $until;
 	};
-	$wait->();
-	my $lsn = $session->query_safe('SELECT pg_current_wal_insert_lsn()');
-	my $began = time;
-	$wait->();
+	# what was done before is tidied up now and then; who writes without cause does so in each of these times
+	my ($written, $began);
+	for (1 .. 4)
+	{
+		my $lsn = $session->query_safe('SELECT pg_current_wal_insert_lsn()');
+		$began = time;
+		$wait->();
+		$written = $session->query_safe("SELECT pg_current_wal_insert_lsn() - '$lsn'");
+		last if $written < 2000;
+	}
 	cmp_ok(time - $began, '>=', 3, 'an idle scheduler looks around about once a second');
-	cmp_ok($session->query_safe("SELECT pg_current_wal_insert_lsn() - '$lsn'"), '<', 2000, 'and writes nothing');
+	cmp_ok($written, '<', 2000, 'and writes nothing');
 	$session->quit;
 }
 
