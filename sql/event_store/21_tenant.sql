@@ -20,14 +20,14 @@ IS 'the tenants of this database; a schema is found by its OID, after a restore 
 SELECT pg_catalog.pg_extension_config_dump('event_store.tenant_registry', '');
 REVOKE ALL ON TABLE event_store.tenant_registry FROM PUBLIC;
 
-CREATE FUNCTION event_store.create_tenant(name text, attributes jsonb DEFAULT '{}')
+CREATE FUNCTION event_store.create_tenant(name text, attributes jsonb DEFAULT '{}', payload text DEFAULT 'jsonb')
 RETURNS void
 AS 'MODULE_PATHNAME', 'event_store_create_tenant'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.create_tenant(text, jsonb)
-IS 'makes a tenant: a schema of this name with an event store of its own';
-REVOKE ALL ON FUNCTION event_store.create_tenant(text, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.create_tenant(text, jsonb) TO PUBLIC;
+COMMENT ON FUNCTION event_store.create_tenant(text, jsonb, text)
+IS 'makes a tenant: a schema of this name with an event store of its own, which keeps data as payload says';
+REVOKE ALL ON FUNCTION event_store.create_tenant(text, jsonb, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.create_tenant(text, jsonb, text) TO PUBLIC;
 
 CREATE FUNCTION event_store.attach_tenant(schema text, name text DEFAULT NULL, attributes jsonb DEFAULT '{}')
 RETURNS void

@@ -23,6 +23,7 @@ typedef struct EsBatch
 	bool		many;			/* errors name the part */
 	EsEvent    *events;			/* of all parts, one after the other */
 	int			count;
+	int64		bytes;			/* of the events, once checked */
 	const EsOrder *order;		/* NULL: rows are in the order of events */
 	int64		position;		/* of the first row */
 	TimestampTz now;

@@ -6,6 +6,7 @@
 #define ES_READ_H
 
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -65,8 +66,18 @@ extern int64 es_read_in_order(EsStore *store, Relation log, const EsReadQuery *q
 extern bool es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot,
 							 EsEventSink sink, void *target);
 
+/* Where a function that returns recorded_events puts them. */
+typedef struct EsPut
+{
+	ReturnSetInfo *result;
+	EsPayload	kept;			/* what the store keeps */
+	EsPayload	wanted;			/* what the field data of the result is */
+	MemoryContext row;			/* for what is made of a row; NULL: nothing is */
+} EsPut;
+
+extern void es_put_begin(EsPut *put, FunctionCallInfo fcinfo, const EsStore *store);
 extern void es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls);
-extern void es_put_event(void *result, text *stream, const Datum *row, const bool *nulls);
+extern void es_put_event(void *put, text *stream, const Datum *row, const bool *nulls);
 extern bool es_name_matches(const EsNames *names, const char *data, int length);
 
 extern bool es_direction_argument(FunctionCallInfo fcinfo, int argument);

@@ -28,6 +28,7 @@
 #include "log/read.h"
 #include "model/apply.h"
 #include "model/fold.h"
+#include "store/payload.h"
 
 /* What is known of the event being applied, for the context of errors. */
 typedef struct Applying
@@ -89,9 +90,9 @@ es_fold_start_from(EsFold *fold, int64 version, Datum state, bool isnull)
 	MemoryContextSwitchTo(caller);
 }
 
-/* The row as a recorded_event, in the current context. */
+/* The row, with its data as jsonb, as a recorded_event, in the current context. */
 static Datum
-recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls)
+recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls, Datum data)
 {
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
@@ -105,6 +106,7 @@ recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls)
 		MemoryContextSwitchTo(caller);
 	}
 	es_recorded_event(fold->stream, row, row_nulls, values, nulls);
+	values[FIELD_DATA] = data;
 	return HeapTupleGetDatum(heap_form_tuple(fold->event_type, values, nulls));
 }
 
@@ -160,6 +162,7 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 	if (apply != NULL)
 	{
 		ParamExternData *params = aggregate->prepared.parameters->params;
+		Datum		data = es_payload_of_row(values, fold->payload, ES_PAYLOAD_JSONB);
 		bool		isnull;
 
 		/* an expression may use the state twice: only a function of its own may change it in place */
@@ -167,9 +170,9 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 			MakeExpandedObjectReadOnly(fold->state, fold->state_isnull, aggregate->state_length) : fold->state;
 		params[ES_PARAM_STATE].isnull = fold->state_isnull;
 		params[ES_PARAM_TYPE].value = PointerGetDatum(type);
-		params[ES_PARAM_DATA].value = values[LOG_DATA];
+		params[ES_PARAM_DATA].value = data;
 		if (apply->form == ES_APPLY_EVENT)
-			params[ES_PARAM_EVENT].value = recorded_event(fold, values, nulls);
+			params[ES_PARAM_EVENT].value = recorded_event(fold, values, nulls, data);
 
 		result = es_prepared_call(&aggregate->prepared, &apply->call, &isnull);
 		if (isnull)

@@ -74,6 +74,7 @@ es_fold_forward(EsFold *fold, EsStore *store, Relation log, int64 stream_id, con
 	Datum	   *values;
 	bool	   *nulls;
 
+	fold->payload = store->payload;
 	es_scan_stream(&scan, store, log, stream_id, fold->version + 1, bound->version, false, GetActiveSnapshot());
 	while (es_scan_next(&scan, &values, &nulls) && !is_beyond(bound, values))
 		es_fold_event(fold, values, nulls);

@@ -33,6 +33,7 @@
 #include "base/extension.h"
 #include "store/count.h"
 #include "store/manage.h"
+#include "store/payload.h"
 #include "store/progress.h"
 #include "store/statement.h"
 #include "store/tenant.h"
@@ -289,14 +290,14 @@ random_number(void)
  * the number of the store.
  */
 int64
-es_store_create(const char *schema)
+es_store_create(const char *schema, EsPayload payload)
 {
 	bool		created = !OidIsValid(get_namespace_oid(schema, true));
 	int64		number = random_number();
 
 	if (created)
 		es_statement_create_schema(schema);
-	es_statement_create_tables(schema, number);
+	es_statement_create_tables(schema, number, payload);
 	guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
 	return number;
@@ -314,6 +315,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 {
 	char	   *schema = schema_argument(PG_GETARG_TEXT_PP(0));
 	bool		if_not_exists = PG_GETARG_BOOL(1);
+	EsPayload	payload = es_payload_argument(PG_GETARG_TEXT_PP(2));
 	Oid			nspid;
 
 	es_require_writable();
@@ -331,7 +333,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 
-	(void) es_store_create(schema);
+	(void) es_store_create(schema, payload);
 	PG_RETURN_VOID();
 }
 

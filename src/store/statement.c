@@ -24,6 +24,7 @@
 
 #include "base/errors.h"
 #include "store/event_id.h"
+#include "store/payload.h"
 #include "store/statement.h"
 
 /* In all templates $S stands for the quoted schema, other $X for one more text. */
@@ -42,7 +43,7 @@ static const char create_tables[] =
 "	correlation_id pg_catalog.uuid,"
 "	causation_id pg_catalog.uuid,"
 "	event_type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	data pg_catalog.jsonb NOT NULL,"
+"	data pg_catalog.$P NOT NULL,"
 "	metadata pg_catalog.jsonb,"
 "	CONSTRAINT event_log_pkey PRIMARY KEY (stream_id, version),"
 "	CONSTRAINT event_log_position_key UNIQUE (position));"
@@ -279,7 +280,7 @@ es_statement_create_schema(const char *schema)
 
 /* Create the tables of a store, owned by the caller. */
 void
-es_statement_create_tables(const char *schema, int64 number)
+es_statement_create_tables(const char *schema, int64 number, EsPayload payload)
 {
 	pg_uuid_t	low;
 	pg_uuid_t	high;
@@ -291,6 +292,7 @@ es_statement_create_tables(const char *schema, int64 number)
 			{"L", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&low)))},
 			{"H", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&high)))},
 			{"N", psprintf(INT64_FORMAT, number)},
+			{"P", es_payload_name(payload)},
 			{"V", psprintf("%d", ES_LAYOUT)},
 			{"B", psprintf("%d", ES_POSITION_BLOCK)},
 			{NULL, NULL}});
@@ -572,11 +574,15 @@ es_statement_plan(EsStore *store, EsStatement which)
 	if (store->plans[which] == NULL)
 	{
 		const StoreQuery *query = &queries[which];
+		Oid			parameters[LOG_NCOLUMNS];
 		SPIPlanPtr	plan;
 		char	   *text = expand(query->text,
 								  (const char *[][2]) {{"S", quote_identifier(NameStr(store->schema))}, {NULL, NULL}});
 
-		plan = SPI_prepare(text, query->nparameters, (Oid *) query->parameters);
+		memcpy(parameters, query->parameters, sizeof(parameters));
+		if (which == ES_STMT_INSERT)
+			parameters[LOG_DATA] = es_payload_type(store->payload);
+		plan = SPI_prepare(text, query->nparameters, parameters);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 		SPI_keepplan(plan);

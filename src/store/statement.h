@@ -28,7 +28,7 @@ typedef enum EsImportColumn
 extern const char *const es_import_columns[IMPORT_NCOLUMNS];
 
 extern void es_statement_create_schema(const char *schema);
-extern void es_statement_create_tables(const char *schema, int64 number);
+extern void es_statement_create_tables(const char *schema, int64 number, EsPayload payload);
 extern void es_statement_create_guards(const char *schema);
 extern void es_statement_drop_tables(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);

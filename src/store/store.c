@@ -53,6 +53,7 @@
 #include "base/xact.h"
 #include "store/guard.h"
 #include "store/index.h"
+#include "store/payload.h"
 #include "store/store.h"
 #include "store/tenant.h"
 
@@ -63,6 +64,7 @@ typedef struct ColumnSpec
 	const char *name;
 	Oid			type;
 	bool		nullable;
+	bool		payload;		/* or another type that data may have */
 } ColumnSpec;
 
 static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
@@ -74,7 +76,7 @@ static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
 	[LOG_CORRELATION_ID] = {"correlation_id", UUIDOID, true},
 	[LOG_CAUSATION_ID] = {"causation_id", UUIDOID, true},
 	[LOG_EVENT_TYPE] = {"event_type", TEXTOID},
-	[LOG_DATA] = {"data", JSONBOID},
+	[LOG_DATA] = {"data", JSONBOID, .payload = true},
 	[LOG_METADATA] = {"metadata", JSONBOID, true},
 };
 
@@ -267,6 +269,14 @@ collation_of(Oid type)
 	return type == TEXTOID ? C_COLLATION_OID : InvalidOid;
 }
 
+static bool
+type_fits(const ColumnSpec *column, Oid type)
+{
+	EsPayload	payload;
+
+	return type == column->type || (column->payload && es_payload_of_type(type, &payload));
+}
+
 /* What differs from the columns we make, palloc'd; NULL if nothing does. */
 static char *
 column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
@@ -285,10 +295,11 @@ column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
 		}
 		else if (att == NULL || att->attisdropped ||
 				 strcmp(NameStr(att->attname), columns[i].name) != 0 ||
-				 att->atttypid != columns[i].type || att->attcollation != collation_of(columns[i].type))
+				 !type_fits(&columns[i], att->atttypid) || att->attcollation != collation_of(columns[i].type))
 			return psprintf("table %s has no column %s of type %s%s at place %d",
 							RelationGetRelationName(rel), columns[i].name, format_type_be(columns[i].type),
-							columns[i].type == TEXTOID ? " COLLATE \"C\"" : "", i + 1);
+							columns[i].payload ? ", json or bytea" : columns[i].type == TEXTOID ? " COLLATE \"C\"" : "",
+							i + 1);
 	}
 	return NULL;
 }
@@ -415,6 +426,7 @@ load_tables(EsStore *store)
 	else if ((store->defect = column_defect(log, log_columns, LOG_NCOLUMNS)) == NULL &&
 			 (store->defect = column_defect(streams, stream_columns, STREAM_NCOLUMNS)) == NULL)
 	{
+		(void) es_payload_of_type(TupleDescAttr(RelationGetDescr(log), LOG_DATA)->atttypid, &store->payload);
 		store->copy = is_subscribed(store->log, &store->copying);
 		if (store->copy)
 			(void) is_subscribed(store->streams, &store->copying);

@@ -74,6 +74,14 @@ enum EsCommandsColumn
 	COMMANDS_NCOLUMNS
 };
 
+/* What event_log.data is (store/payload). */
+typedef enum EsPayload
+{
+	ES_PAYLOAD_JSONB,
+	ES_PAYLOAD_JSON,
+	ES_PAYLOAD_BYTEA
+} EsPayload;
+
 #define ES_LAYOUT			1	/* of the tables of a store */
 #define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
 
@@ -134,6 +142,7 @@ typedef struct EsStore
 	Oid			streams_by_id;
 	Oid			streams_by_name;
 
+	EsPayload	payload;
 	bool		copy;			/* event_log is filled by a subscription */
 	bool		copying;		/* ... which has not yet copied all of it */
 	bool		plain;			/* event_log can be read directly */

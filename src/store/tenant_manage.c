@@ -35,6 +35,7 @@
 #include "base/extension.h"
 #include "store/count.h"
 #include "store/manage.h"
+#include "store/payload.h"
 #include "store/statement.h"
 #include "store/tenant.h"
 
@@ -194,9 +195,12 @@ event_store_create_tenant(PG_FUNCTION_ARGS)
 	char	   *name = es_tenant_name_argument(fcinfo, 0, "name");
 	char	   *folded = es_tenant_fold(name);
 	Relation	registry;
+	EsPayload	payload;
 	int64		number;
 
 	es_require_argument(fcinfo, 1, "attributes");
+	es_require_argument(fcinfo, 2, "payload");
+	payload = es_payload_argument(PG_GETARG_TEXT_PP(2));
 	es_tenant_check_name(name);
 	es_require_writable();
 
@@ -204,7 +208,7 @@ event_store_create_tenant(PG_FUNCTION_ARGS)
 	lock_name(registry, folded);
 	require_free(registry, name, folded);
 	require_free_schema(name);
-	number = es_store_create(name);
+	number = es_store_create(name, payload);
 	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, PG_GETARG_DATUM(1));
 	table_close(registry, NoLock);
 	PG_RETURN_VOID();

@@ -18,20 +18,22 @@ cells=(
 	'append_one 1 off' 'append_one 8 off' 'append_one 32 off' 'append_one 1 on' 'append_one 8 on' 'append_one 32 on'
 	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
 	'read_stream 1 off' 'read_all 1 off'
+	'append_json 1 off' 'append_bytes 1 off' 'read_stream_json 1 off' 'read_stream_bytes 1 off' 'read_all_json 1 off'
 	'import_table 1 off' 'import_file 1 off'
 )
 
-# make_archive: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both sides
+# make_archive KIND: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both
+# sides, with data as jsonb, json or bytea
 make_archive() {
-	sql -v table=archive -f - <"$here/floor.sql"
-	sql -v events="$(events 10)" -v first=$first -v streams=$streams -f - <<-'END' >/dev/null
-		SELECT event_store.create_store('archive');
-		SET search_path = archive;
+	sql -v table="archive_$1" -v payload="$1" -f - <"$here/floor.sql"
+	sql -v events="$(events 10 "$1")" -v first=$first -v streams=$streams -v kind="$1" -f - <<-'END' >/dev/null
+		SELECT event_store.create_store('archive_' || :'kind', payload => :'kind');
+		SELECT set_config('search_path', 'archive_' || :'kind', false);
 		SELECT count(event_store.append((:first + n)::text, :'events'::text, turn * 10))
 		FROM generate_series(0, 9) turn, generate_series(0, :streams - 1) n;
-		INSERT INTO floor.archive (stream_id, version, position, event_id, event_type, data, metadata, created_at)
+		INSERT INTO floor.archive_:kind (stream_id, version, position, event_id, event_type, data, metadata, created_at)
 		SELECT stream::bigint, version, position, event_id, type, data, metadata, created_at
-		FROM event_store.read_all(max_count => 1000000);
+		FROM event_store.read_all_as(NULL:::kind, max_count => 1000000);
 		VACUUM ANALYZE;
 	END
 }
@@ -84,12 +86,13 @@ wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 # slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
 slice() {
-	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench events=[] cpu0 cpu1 wal0 wal1 calls tps started
+	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench kind=jsonb events=[] cpu0 cpu1 wal0 wal1 calls tps started
+	case $what in *_json) kind=json ;; *_bytes) kind=bytea ;; esac
 	case $what in
-		read_*) store=archive ;;
+		read_*) store=archive_$kind ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
-	[[ $store == archive ]] || make_event_tables
+	[[ $store == archive_* ]] || make_event_tables "$kind"
 	if [[ $what == import_* ]]; then
 		sql -f - <<-'END' >/dev/null
 			TRUNCATE floor.event, public.file RESTART IDENTITY;
@@ -127,12 +130,14 @@ postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
 es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
-make_archive
 make_lines
-# the log and its indexes; the streams' names come on top, a row a stream
-for table in archive.event_log floor.archive; do
-	if [[ $table == floor.* ]]; then system=floor; else system=event_store; fi
-	sql -c "SELECT '1 $system archive bytes=' || pg_total_relation_size('$table') / 100000.0" >>"$work/results"
+for kind in jsonb json bytea; do
+	make_archive "$kind"
+	# the log and its indexes; the streams' names come on top, a row a stream
+	for table in "archive_$kind.event_log" "floor.archive_$kind"; do
+		if [[ $table == floor.* ]]; then system=floor; else system=event_store; fi
+		sql -c "SELECT '1 $system archive_$kind bytes=' || pg_total_relation_size('$table') / 100000.0" >>"$work/results"
+	done
 done
 
 for ((rep = 1; rep <= reps; rep++)); do

@@ -397,7 +397,7 @@ INSERT INTO broken (commands, state) VALUES
 	('ALTER TABLE event_log DROP COLUMN stream_id CASCADE', '55000'),
 	('ALTER TABLE event_log DROP COLUMN metadata; ALTER TABLE event_log ADD COLUMN metadata jsonb', '55000'),
 	('ALTER TABLE event_log RENAME COLUMN data TO payload', '55000'),
-	('ALTER TABLE event_log ALTER COLUMN data TYPE json USING data::json', '55000'),
+	('ALTER TABLE event_log ALTER COLUMN data TYPE text', '55000'),
 	('ALTER TABLE event_log ALTER COLUMN version TYPE integer', '55000'),
 	('ALTER TABLE event_log ALTER COLUMN event_type TYPE varchar', '55000'),
 	('ALTER TABLE event_log ADD COLUMN more text', '55000'),
