@@ -14,6 +14,7 @@
 #include "base/shmem.h"
 #include "base/xact.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/meter.h"
 #include "log/slot.h"
 #include "log/stream.h"
@@ -51,6 +52,7 @@ _PG_init(void)
 	EsTenantGuardInit();
 	EsSlotInit();
 	EsHorizonInit();
+	EsHotInit();
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();

@@ -47,6 +47,7 @@
 #include "log/event.h"
 #include "log/expected.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -415,6 +416,7 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 	if (failed > 0 && all_appended(&batch))
 	{
 		es_batch_close(&batch);
+		es_hot_confirm_all();
 		es_meter_append_repeated(batch.attempt);
 		return;
 	}

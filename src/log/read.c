@@ -24,6 +24,7 @@
 #include "base/arguments.h"
 #include "base/errors.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/link.h"
 #include "log/mark.h"
 #include "log/merge.h"
@@ -381,6 +382,7 @@ read_stream(FunctionCallInfo fcinfo, int first)
 	EsStream	stream;
 	EsReadMeter meter;
 	int64		count = 0;
+	int64		last = 0;		/* version that is returned */
 
 	es_meter_read_begin(&meter);
 	es_require_argument(fcinfo, first, "stream");
@@ -410,9 +412,13 @@ read_stream(FunctionCallInfo fcinfo, int first)
 		else
 			es_scan_stream(&scan, store, log, stream.id, Max(from, begin), PG_INT64_MAX, false, snapshot);
 		for (; count < max_count && es_scan_next(&scan, &values, &nulls); count++)
+		{
+			last = Max(last, DatumGetInt64(values[LOG_VERSION]));
 			if (!resolve_links || !es_link_resolve(store, log, values, snapshot, es_put_event, &put))
 				es_put_event(&put, name, values, nulls);
+		}
 		es_scan_end(&scan);
+		es_hot_confirm(store, log, stream.id, last, snapshot);
 	}
 	table_close(log, NoLock);
 	es_meter_read_done(&meter, ES_READ_STREAM, count);
@@ -601,6 +607,8 @@ event_store_event(PG_FUNCTION_ARGS)
 	Datum	   *values;
 	bool	   *nulls;
 	EsReadMeter meter;
+	int64		stream_id = 0;
+	int64		version = 0;
 	bool		found;
 
 	es_meter_read_begin(&meter);
@@ -610,8 +618,13 @@ event_store_event(PG_FUNCTION_ARGS)
 	es_scan_event_id(&scan, store, log, PG_GETARG_UUID_P(0), snapshot);
 	found = es_scan_next(&scan, &values, &nulls);
 	if (found)
-		es_put_event(&put, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
+	{
+		stream_id = DatumGetInt64(values[LOG_STREAM_ID]);
+		version = DatumGetInt64(values[LOG_VERSION]);
+		es_put_event(&put, es_stream_name(store, stream_id, snapshot), values, nulls);
+	}
 	es_scan_end(&scan);
+	es_hot_confirm(store, log, stream_id, version, snapshot);
 	table_close(log, NoLock);
 	es_meter_read_done(&meter, ES_READ_EVENT, found);
 	return (Datum) 0;

@@ -38,6 +38,7 @@
 #include "base/errors.h"
 #include "log/append.h"
 #include "log/expected.h"
+#include "log/hot.h"
 #include "log/stream.h"
 #include "model/command.h"
 #include "model/rehydrate.h"
@@ -370,6 +371,8 @@ execute(Execution *x)
 	{
 		EsBound		bound = es_unbounded;
 
+		/* the answer says that it is done */
+		es_hot_confirm_all();
 		bound.version = x->done.version;
 		if (x->returning_state)
 			x->fold = es_rehydrate(x->aggregate, x->store, x->log, x->stream, &bound, &x->stream_id);

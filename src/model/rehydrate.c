@@ -22,6 +22,7 @@
 
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "log/hot.h"
 #include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -197,6 +198,7 @@ event_store_rehydrate(PG_FUNCTION_ARGS)
 
 	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
 	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &bound, &stream_id);
+	es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 	values[0] = Int64GetDatum(fold->version);
 	values[1] = state_datum(fold, &nulls[1]);
 	es_fold_end(fold);
@@ -227,6 +229,7 @@ event_store_rehydrate_as(PG_FUNCTION_ARGS)
 							format_type_be(aggregate->state_type), format_type_be(type)),
 				 errhint("Pass null::%s as the first argument.", format_type_be(aggregate->state_type))));
 	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(2)), &bound, &stream_id);
+	es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 	fcinfo->isnull = fold->state_isnull;
 	if (!fold->state_isnull)
 		result = datumCopy(fold->state, aggregate->state_by_value, aggregate->state_length);
@@ -271,6 +274,7 @@ event_store_aggregates(PG_FUNCTION_ARGS)
 								"element %d of ids is null", i),
 					 errhint("Leave it out.")));
 		fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, DatumGetTextPP(ids[i])), &es_unbounded, &stream_id);
+		es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 		values[0] = ids[i];
 		values[1] = Int64GetDatum(fold->version);
 		values[2] = state_datum(fold, &nulls[2]);

@@ -19,6 +19,7 @@ cells=(
 	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
 	'read_stream 1 off' 'read_all 1 off'
 	'append_json 1 off' 'append_bytes 1 off' 'read_stream_json 1 off' 'read_stream_bytes 1 off' 'read_all_json 1 off'
+	'hot_stream 8 on' 'hot_stream 32 on'
 	'import_table 1 off' 'import_file 1 off'
 )
 
@@ -86,7 +87,8 @@ wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 # slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
 slice() {
-	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench kind=jsonb events=[] cpu0 cpu1 wal0 wal1 calls tps started
+	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench kind=jsonb hot=off events=[] cpu0 cpu1 wal0 wal1 calls tps started
+	[[ $system-$what != event_store-hot_stream ]] || hot=on
 	case $what in *_json) kind=json ;; *_bytes) kind=bytea ;; esac
 	case $what in
 		read_*) store=archive_$kind ;;
@@ -109,7 +111,7 @@ slice() {
 		calls=$lines
 		tps=$((lines * 1000000 / (${EPOCHREALTIME/./} - started)))
 	else
-		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync" es_as_postgres pgbench \
+		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync -c event_store.hot_streams=$hot" es_as_postgres pgbench \
 			-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \
 			-D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" -f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
 		calls=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$work/pgbench")

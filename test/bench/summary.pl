@@ -17,6 +17,8 @@ my @rows = (
 	['append one, 8 clients, durable',     'append_one.8.on',   'rate',  '>=', 0.90],
 	['append one, 32 clients, durable',    'append_one.32.on',  'cpu'],
 	['append one, 32 clients, durable',    'append_one.32.on',  'rate',  '>=', 0.90],
+	['append to one stream, 8 clients, durable', 'hot_stream.8.on', 'rate'],
+	['append to one stream, 32 clients, durable', 'hot_stream.32.on', 'rate', '>=', 2],
 	['append 10 in one call, 1 client',    'append_10.1.off',   'cpu'],
 	['append 10 in one call, 1 client',    'append_10.1.off',   'rate',  '>=', 1.6],
 	['append 10 in one call, 8 clients',   'append_10.8.off',   'rate'],
@@ -67,7 +69,7 @@ sub median
 	return @s % 2 ? $s[$#s / 2] : ($s[@s / 2 - 1] + $s[@s / 2]) / 2;
 }
 
-my $line = "%-34s %-8s %9s %9s  %5s %-13s  %-8s %s\n";
+my $line = "%-42s %-8s %9s %9s  %5s %-13s  %-8s %s\n";
 printf "\n$line", 'work', 'measure', 'floor', 'ours', 'ratio', ' (range)', 'bar', '';
 my $missed = 0;
 for my $row (@rows)
@@ -97,5 +99,6 @@ for my $row (@rows)
 		sprintf(' (%.2f-%.2f)', @ratios[0, -1]), $bar_text, $verdict;
 }
 print "\nImport: INSERT ... SELECT from the same table, or COPY of the same file, into the floor's table; a call is an event.\n";
+print "Append to one stream: ours with event_store.hot_streams, the floor is the same without, where the stream is locked over the flush.\n";
 print "Floor: a prepared INSERT or SELECT of the same rows in a table with the same two indexes, by the same client.\n";
 print $missed ? "$missed of the bars missed.\n" : "All bars held.\n";

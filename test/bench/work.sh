@@ -38,6 +38,7 @@ script() {
 	case $1-$2 in
 		floor-append_[0-9]*) floor_append_many "${2#append_}" ;;
 		event_store-append_[0-9]*) cat "$here/pgbench/append_many.event_store.sql" ;;
+		*-hot_stream) cat "$here/pgbench/hot_stream.sql" ;;
 		event_store-append_bytes) sed 's/append_event/append_bytes/' "$here/pgbench/append_one.event_store.sql" ;;
 		*-append_json | *-append_bytes) cat "$here/pgbench/append_one.$1.sql" ;;
 		event_store-read_*_json) sed 's/\(read_stream\|read_all\)(/\1_as(NULL::json, /' "$here/pgbench/${2%_*}.$1.sql" ;;
