@@ -138,7 +138,8 @@ SELECT data FROM event_store.read_stream('b-1');
 
 RESET search_path;
 SELECT event_store.drop_tenant('kept_tenant', 'kept_tenant');
-DROP SCHEMA kept_jsonb, kept_json, kept_bytes CASCADE;
+SELECT event_store.drop_store(schema, schema) FROM event_store.stores WHERE schema LIKE 'kept%' ORDER BY schema;
+DROP SCHEMA kept_json CASCADE;
 DROP VIEW public.kept_bytes_lines;
 DROP TABLE public.kept_lines;
 SELECT event_store.unregister_aggregate('kept');

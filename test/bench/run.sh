@@ -1,5 +1,6 @@
 #!/bin/bash
 # make bench: what the extension costs against plain PostgreSQL, on a private server, in about four minutes.
+# The table and plots of it are left in build/bench.
 #   BENCH_SECS  seconds a slice (3)     BENCH_REPS  repetitions (3)     BENCH_ONLY  run only the work whose name matches
 # Each piece of work runs in slices, the floor's and ours in turn, and a ratio is the median over the repetitions of the ratio
 # inside one repetition: what else the machine does then falls on both. First in rank is the CPU time of the server's
@@ -12,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 secs=${BENCH_SECS:-3}
 reps=${BENCH_REPS:-3}
+plots=$here/../../build/bench     # the table and its plots
 
 # work clients synchronous_commit
 cells=(
@@ -73,14 +75,6 @@ import_script() {
 			CALL event_store.import_events('public.file');
 		END
 	esac
-}
-
-# children_cpu: seconds of CPU of the server's processes that have ended, in clock ticks
-children_cpu() {
-	local stat
-	stat=$(<"/proc/$postmaster/stat")
-	set -- ${stat##*) }
-	echo $((${14} + ${15}))
 }
 
 wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
@@ -151,7 +145,14 @@ for ((rep = 1; rep <= reps; rep++)); do
 		for system in "${order[@]}"; do slice "$rep" "$system" $cell; done
 	done
 done
-[[ ! -s $work/results ]] || perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results"
+if [[ -s $work/results ]]; then
+	mkdir -p "$plots"
+	perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results" | tee "$plots/bench.txt"
+	for plot in 'cpu:us CPU' 'rate:calls/s'; do
+		file=$plots/bench_${plot%%:*}.svg
+		perl "$here/plot.pl" "${plot#*:}" "event_store beside plain PostgreSQL" <"$plots/bench.txt" >"$file" 2>/dev/null || rm -f "$file"
+	done
+fi
 if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo
 	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"

@@ -9,6 +9,14 @@ id=4e6f1c5a-0d4e-4a7b-9f3e-2b8c6d1f7a90     # an event id as a client would make
 
 sql() { PGOPTIONS="-c client_min_messages=warning" es_psql -qAt -v ON_ERROR_STOP=1 "$@"; }
 
+# children_cpu: CPU time of the children of $postmaster that have ended, in clock ticks
+children_cpu() {
+	local stat
+	stat=$(<"/proc/$postmaster/stat")
+	set -- ${stat##*) }
+	echo $((${14} + ${15}))
+}
+
 # events N KIND: a JSON array of N events; where data is kept as bytea it is the same text in base64
 events() {
 	local payload=$data event list i
