@@ -12,8 +12,8 @@
  *	  each of them got.  A position is taken and the transaction put on the
  *	  list in one critical section of the slot's spinlock.
  *	- A transaction leaves the list in the COMMIT or ABORT callback (or later,
- *	  log/hot), when it has left the proc array: whoever takes a snapshot afterwards sees its
- *	  rows, or they are dead.
+ *	  log/hot), when it has left the proc array: whoever takes a snapshot
+ *	  afterwards sees its rows, or they are dead.
  *	- So the first entry of the list, or else the next position, is the
  *	  horizon; a reader takes it BEFORE its snapshot.
  *
