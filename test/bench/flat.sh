@@ -30,7 +30,7 @@ fill() {
 			SELECT count(event_store.append((:first + n)::text, :'events'::text)) FROM generate_series(0, :size / 100 - 1) n;
 		END
 	done
-	sql -v size="$1" -f - <<-'END'
+	sql -v size="$1" -f - <<-'END' >/dev/null
 		INSERT INTO floor.flat_:size (stream_id, version, position, event_id, event_type, data, metadata, created_at)
 		SELECT s.stream_name::bigint, l.version, l.position, l.event_id, l.event_type, l.data, l.metadata, l.created_at
 		FROM flat_:size.event_log l JOIN flat_:size.event_streams s USING (stream_id) ORDER BY l.position;
