@@ -21,7 +21,7 @@ DATA_built = $(INSTALL_SQL)
 DATA = $(patsubst $(here)%,%,$(wildcard $(here)sql/event_store--*--*.sql))
 
 # Order matters: store makes what the later ones use.
-REGRESS = store append append_many read payload find stream stream_life index order problem hostile telemetry aggregate command verify schema import tenant
+REGRESS = store append append_many read payload find stream stream_life index order problem hostile telemetry aggregate command verify schema import tenant upcast middleware assert condition tenant_life migration tenant_limit tenant_move
 ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(here)test/isolation/specs/*.spec)))
 
 # installcheck makes its own server, for the library must be preloaded; whoever has one that does passes REGRESS_OPTS= and ISOLATION_OPTS
@@ -77,6 +77,10 @@ test:
 demo bench soak matrix package:
 	@bash $(here)test/$@/run.sh
 
+# what is told of each metric in doc, from src/observe/metrics.def
+monitoring:
+	perl $(here)doc/monitoring/generate.pl
+
 # for the scripts
 list-regress:
 	@echo $(REGRESS)
@@ -84,4 +88,4 @@ list-regress:
 list-isolation:
 	@echo $(ISOLATION)
 
-.PHONY: test demo bench soak matrix package list-regress list-isolation install-http uninstall-http
+.PHONY: test demo bench soak matrix package monitoring list-regress list-isolation install-http uninstall-http

@@ -17,6 +17,21 @@ SELECT * FROM event_store.rehydrate('order', 'none yet');
 SELECT * FROM event_store.aggregates('order', '{1, none, 1}');
 SELECT * FROM event_store.aggregates('order', '{}');
 SELECT * FROM event_store.aggregates('order', '{NULL}');
+SELECT event_store.append_event('order-' || id, 'ItemAdded') IS NOT NULL AS appended FROM unnest('{3,20,100,Z,a}'::text[]) id;
+SELECT event_store.append_event('order-', 'ItemAdded') IS NOT NULL AS appended, event_store.append_event('orders-1', 'ItemAdded') IS NOT NULL AS appended;
+SELECT event_store.delete_stream('order-3');
+SELECT id, version FROM event_store.list_aggregates('order');
+SELECT * FROM event_store.list_aggregates('order', max_count => 2);
+SELECT id FROM event_store.list_aggregates('order', after => '100', max_count => 2);
+SELECT id FROM event_store.list_aggregates('order', after => '1', up_to => '20');
+SELECT id FROM event_store.list_aggregates('order', after => 'z', up_to => 'b');
+SELECT id FROM event_store.list_aggregates('order', after => 'a');
+SELECT count(*) FROM event_store.list_aggregates('order', max_count => 0);
+SELECT count(*) FROM event_store.list_aggregates('order', max_count => -1);
+SELECT count(*) FROM event_store.list_aggregates('order', after => '');
+SELECT count(*) FROM event_store.list_aggregates(NULL);
+SELECT event_store.aggregate_state('order', '1'), event_store.aggregate_state('order', '1', 1), event_store.aggregate_state('order', 'none', as_of_version => 5);
+SELECT event_store.aggregate_state('order', '1', -1);
 
 SELECT name, prefix, apply, initial, unknown_events, snapshot_every, snapshot_version, owner = current_user::regrole AS mine
 FROM event_store.aggregate_registry;

@@ -165,9 +165,46 @@ SELECT event_store.dispatch('PayOrder', '[]');
 SELECT event_store.dispatch('PayOrder', NULL);
 SELECT event_store.dispatch('PayOrder', '{"order_id": "o1"}', metadata => '1');
 SELECT event_store.dispatch('PayOrder', '{"order_id": "o1"}', timeout => '-1 s');
+SELECT event_store.dispatch('PayOrder', '{"order_id": "o1"}', retry_attempts => -1);
 SELECT event_store.reject(NULL);
 SELECT event_store.reject('no', ext => '[]');
 SELECT event_store.reject('no', ext => '{"quota": {"left": 0}, "urls": ["a"]}');
+
+-- functions that never end, and an event above the limit
+CREATE FUNCTION apply_loop(state bigint, type text, data jsonb) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN LOOP END LOOP; END $$;
+CREATE FUNCTION one_event(state bigint, command jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql
+RETURN jsonb_build_object('type', 'Made', 'data', repeat('x', (command -> 'size')::int));
+SELECT event_store.register_aggregate('loop', 'apply_loop', '0');
+SELECT event_store.register_command('Make', 'loop', 'one_event');
+SELECT event_store.dispatch('Make', '{"id": "1", "size": 1}', timeout => '50 ms');
+SET statement_timeout = '50ms';
+SELECT event_store.dispatch('Make', '{"id": "1", "size": 1}');
+RESET statement_timeout;
+SELECT event_store.stream_version('loop-1');
+SELECT event_store.dispatch('Make', '{"id": "1", "size": 1048576}');
+SELECT event_store.stream_version('loop-1');
+
+-- of a long stream a fold reads no more than come between two snapshots: systems 2.3.11
+CREATE FUNCTION apply_counted(state bigint, type text, data jsonb) RETURNS bigint STABLE LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('regress.applied', (current_setting('regress.applied')::int + 1)::text, false);
+	RETURN state + 1;
+END $$;
+SET regress.applied = 0;
+SELECT event_store.register_aggregate('long', 'apply_counted', '0', 'loop-', snapshot_every => 100);
+SELECT event_store.register_command('Lengthen', 'long', 'one_event');
+SELECT (event_store.append('loop-long', (SELECT jsonb_agg(jsonb_build_object('type', 'Made', 'data', n)) FROM generate_series(1, 10000) n))).last_version;
+SELECT version FROM event_store.dispatch('Lengthen', '{"id": "long", "size": 1}');
+SELECT current_setting('regress.applied') AS applied;
+SELECT max(version) FROM (SELECT (event_store.dispatch('Lengthen', '{"id": "long", "size": 1}')).version FROM generate_series(1, 99)) d;
+SET regress.applied = 0;
+SELECT * FROM event_store.rehydrate('long', 'long');
+SELECT current_setting('regress.applied')::int BETWEEN 1 AND 100 AS few_applied;
+SELECT event_store.register_aggregate('long', 'apply_counted', '0', 'loop-', snapshot_every => 100, snapshot_version => 2, replace => true);
+SET regress.applied = 0;
+SELECT * FROM event_store.rehydrate('long', 'long');
+SELECT current_setting('regress.applied') AS applied;
+SELECT event_store.unregister_command(type), event_store.unregister_aggregate(aggregate) FROM (VALUES ('Make', 'loop'), ('Lengthen', 'long')) v(type, aggregate);
 
 -- schemas
 SELECT event_store.register_command('Checked', 'order', 'no_events', 'order_id',

@@ -126,10 +126,88 @@ SELECT data FROM event_store.read_stream_as(NULL::bytea, 'i-1');
 SET search_path = kept_jsonb, public;
 CALL event_store.import_events('public.kept_bytes_lines', 'bytes');
 
--- a tenant's store; a table whose column was changed
+-- appends on a condition
+SET search_path = kept_json, public;
+SELECT event_store.enable_tags();
+SELECT event_store.append_event('c-1', 'Taken', '{"n" :1}', '{"tags": ["seat:1"]}', condition => '{"tags": ["seat:1"]}');
+SELECT event_store.append('c-2', '{"type":"Taken","data":{"n" :2}}', condition => '{"tags": ["seat:1"]}');
+SELECT type, data FROM event_store.read_by_query('{"tags": ["seat:1"]}');
+SELECT exact('c-1');
+SET search_path = kept_bytes, public;
+SELECT event_store.enable_tags();
+SELECT event_store.append_bytes('c-1', 'Taken', '\x0001', '{"tags": ["seat:1"]}', condition => '{"tags": ["seat:1"]}', after => 0);
+SELECT event_store.append('c-2', ARRAY[ROW('Taken', '\x02', NULL, NULL, NULL, NULL, NULL)::event_store.new_event_bytes],
+	condition => '{"tags": ["seat:1"]}');
+SELECT type, data FROM event_store.read_by_query('{"tags": ["seat:1"]}');
+SELECT invariant FROM event_store.verify_store() WHERE violations <> 0;
+
+-- upcasters see jsonb and what they return comes in any type
+CREATE FUNCTION public.kept_upcast(data jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$SELECT jsonb_build_object('old', data)$$;
+SELECT event_store.register_upcaster('Happened', 'public.kept_upcast(jsonb)');
+SELECT data FROM event_store.read_stream('kept-1');
+SELECT convert_from(data, 'UTF8') FROM event_store.read_stream_as(NULL::bytea, 'kept-1');
+SELECT * FROM event_store.rehydrate('kept', '1');
+SELECT event_store.assert_event('Happened', '{"old": "AQ=="}');
+SET search_path = kept_json, public;
+SELECT exact('kept-1');
+SELECT data FROM event_store.read_stream_as(NULL::json, 'kept-1');
+SELECT * FROM event_store.rehydrate('kept', '1');
+SELECT data FROM event_store.read_by_type('{Happened}');
+SELECT event_store.unregister_upcaster('Happened', 1);
+
+-- tenants' stores: the kind of a template, of a clone, of the pool
+RESET search_path;
 SELECT event_store.create_tenant('kept_tenant', payload => 'json');
+SELECT event_store.create_tenant('kept_like', template => 'kept_tenant');
+SELECT event_store.create_tenant('kept_same', template => 'kept_tenant', payload => 'json');
+SELECT event_store.create_tenant('kept_bad', template => 'kept_tenant', payload => 'bytea');
+SELECT event_store.create_tenant('kept_bad', payload => 'xml');
+SELECT * FROM event_store.with_tenant('kept_tenant',
+	$$SELECT last_version FROM event_store.append('t-1', '{"type":"Exact","data":{"b" :1.0,  "a":"\u0041\n"}}')$$) AS (version bigint);
+SELECT event_store.clone_tenant('kept_tenant', 'kept_clone');
+CALL event_store.fill_tenant_pool(1);
+SELECT event_store.create_tenant('kept_bytea', payload => 'bytea');
+SELECT count(*) AS ready FROM event_store.tenant_pool;
+SELECT event_store.create_tenant('kept_default', payload => 'jsonb');
+SELECT count(*) AS ready FROM event_store.tenant_pool;
+SELECT schema, payload FROM event_store.stores WHERE schema ~ '^kept_(tenant|like|same|clone|bytea|default)$' ORDER BY schema;
+SELECT * FROM event_store.tenant_differences('kept_clone', 'kept_tenant');
+SELECT * FROM event_store.tenant_differences('kept_default', 'kept_tenant');
+SELECT * FROM event_store.with_tenant('kept_clone', $$SELECT data::text FROM event_store.read_stream_as(NULL::json, 't-1')$$) AS (data text);
+
+-- and through an export, byte for byte
+SELECT * FROM event_store.with_tenant('kept_bytea',
+	$$SELECT last_version FROM event_store.append_bytes('t-1', 'Bytes', decode(repeat('00ff10', 40), 'hex'))$$) AS (version bigint);
+CREATE TABLE public.kept_moved (line text, "position" int, row int);
+INSERT INTO public.kept_moved SELECT event_store.export_tenant('kept_tenant');
+SELECT line::jsonb -> 'event_log' -> 'data' AS data FROM public.kept_moved WHERE line LIKE '{"event_log%';
+SELECT count(*) AS lines_of_lines FROM public.kept_moved WHERE line LIKE E'%\n%';
+SELECT event_store.drop_tenant('kept_tenant', 'kept_tenant');
+SELECT events FROM event_store.import_tenant('kept_tenant', 'public.kept_moved');
 SELECT payload FROM event_store.stores WHERE schema = 'kept_tenant';
-SELECT event_store.create_tenant('kept_other', payload => NULL);
+SELECT * FROM event_store.with_tenant('kept_tenant', 'SELECT data::text FROM event_log') AS (data text);
+SELECT event_store.drop_tenant('kept_tenant', 'kept_tenant');
+UPDATE public.kept_moved SET line = replace(line, ',  ', ', ') WHERE line LIKE '{"event_log%';
+SELECT events FROM event_store.import_tenant('kept_tenant', 'public.kept_moved');
+TRUNCATE public.kept_moved;
+INSERT INTO public.kept_moved SELECT event_store.export_tenant('kept_bytea');
+SELECT left(line::jsonb -> 'event_log' ->> 'data', 12) AS data FROM public.kept_moved WHERE line LIKE '{"event_log%';
+SELECT event_store.drop_tenant('kept_bytea', 'kept_bytea');
+SELECT events FROM event_store.import_tenant('kept_tenant', 'public.kept_moved');
+SELECT * FROM event_store.with_tenant('kept_tenant', $$SELECT data = decode(repeat('00ff10', 40), 'hex') FROM event_log$$) AS (same boolean);
+-- tables that are there already and keep something else
+SELECT event_store.drop_tenant('kept_tenant', 'kept_tenant');
+CREATE SCHEMA kept_tenant;
+CREATE TABLE kept_tenant.event_log (LIKE kept_jsonb.event_log INCLUDING ALL);
+CREATE TABLE kept_tenant.event_streams (LIKE kept_jsonb.event_streams INCLUDING ALL);
+CREATE TABLE kept_tenant.event_snapshots (LIKE kept_jsonb.event_snapshots INCLUDING ALL);
+CREATE TABLE kept_tenant.event_commands (LIKE kept_jsonb.event_commands INCLUDING ALL);
+CREATE TABLE kept_tenant.event_mark (LIKE kept_jsonb.event_mark INCLUDING ALL);
+CREATE SEQUENCE kept_tenant.event_position;
+SELECT events FROM event_store.import_tenant('kept_tenant', 'public.kept_moved');
+DROP SCHEMA kept_tenant CASCADE;
+
+-- a table whose column was changed
 SET search_path = kept_jsonb;
 ALTER TABLE kept_jsonb.event_log ALTER data TYPE text;
 SELECT * FROM event_store.read_stream('b-1');
@@ -137,10 +215,12 @@ ALTER TABLE kept_jsonb.event_log ALTER data TYPE json USING data::json;
 SELECT data FROM event_store.read_stream('b-1');
 
 RESET search_path;
-SELECT event_store.drop_tenant('kept_tenant', 'kept_tenant');
+SELECT event_store.drop_tenant(name, name) FROM event_store.tenants WHERE name LIKE 'kept%' ORDER BY name;
 SELECT event_store.drop_store(schema, schema) FROM event_store.stores WHERE schema LIKE 'kept%' ORDER BY schema;
 DROP SCHEMA kept_json CASCADE;
 DROP VIEW public.kept_bytes_lines;
 DROP TABLE public.kept_lines;
+DROP TABLE public.kept_moved;
+DROP FUNCTION public.kept_upcast;
 SELECT event_store.unregister_aggregate('kept');
 DROP FUNCTION public.kept_apply;

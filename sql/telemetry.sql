@@ -154,6 +154,12 @@ SELECT event_store.metric_summary('shop.spread', 'shop.spread', 'n');
 SELECT count(event_store.telemetry_execute('shop.spread', jsonb_build_object('n', n))) FROM generate_series(1, 1000) n;
 SELECT quantile, abs(value / (quantile * 1000) - 1) < 0.1 AS close FROM event_store.histogram_quantiles('shop.spread', quantiles => '{0.01,0.5,0.9,0.99,1}');
 SELECT quantile, value BETWEEN 0 AND 100 FROM event_store.histogram_quantiles('shop.order.size', quantiles => '{0.5}');
+SELECT count(*), bool_and(value >= coalesce(after, 0)) AS in_order, sum(share) <= 1 AS shares
+FROM (SELECT *, lead(value) OVER () AS after FROM event_store.telemetry_top('event_store_append_calls', 2)) t;
+SELECT * FROM event_store.telemetry_top('shop.order.size', 1);
+SELECT * FROM event_store.telemetry_top('shop.nothing');
+SELECT * FROM event_store.telemetry_top(max_count => -1);
+SELECT count(*) FROM event_store.telemetry_top(max_count => 0);
 SELECT * FROM event_store.histogram_quantiles('shop.order.count');
 SELECT * FROM event_store.histogram_quantiles('shop.nothing');
 SELECT * FROM event_store.histogram_quantiles('shop.spread', quantiles => '{1.5}');

@@ -13,13 +13,16 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
+#include "log/admit.h"
 #include "log/horizon.h"
 #include "log/hot.h"
 #include "log/meter.h"
 #include "log/slot.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "model/upcast.h"
 #include "observe/counters.h"
+#include "observe/exemplar.h"
 #include "observe/handler.h"
 #include "observe/keep.h"
 #include "observe/problem.h"
@@ -45,17 +48,20 @@ _PG_init(void)
 	EsXactInit();
 	EsProblemLogInit();
 	EsCountersInit();
+	EsExemplarInit();
 	EsSeriesInit();
 	EsKeepInit();
 	EsPendingInit();
 	EsHandlerInit();
 	EsTenantGuardInit();
 	EsSlotInit();
+	EsAdmitInit();				/* before EsHorizonInit: while it settles, the transaction still has its positions */
 	EsHorizonInit();
 	EsHotInit();
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsUpcastInit();
 	EsLauncherInit();
 	EsVacateInit();
 	EsEndpointInit();

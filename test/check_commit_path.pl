@@ -9,7 +9,7 @@ use strict;
 use warnings;
 
 my %allowed = map { $_ => 1 } qw(
-  SetLatch s_lock clock_gettime ExceptionalCondition __stack_chk_fail memcpy memmove memset
+  SetLatch s_lock clock_gettime GetCurrentTimestamp ExceptionalCondition __stack_chk_fail memcpy memmove memset
 );
 
 my ($top) = @ARGV;

@@ -29,6 +29,13 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION event_store.histogram_quantiles(text, jsonb, float8[])
 IS 'estimates of quantiles of a distribution or summary, of each set of tags that contains those given';
 
+CREATE FUNCTION event_store.telemetry_top(metric text DEFAULT 'event_store_events_appended', max_count integer DEFAULT 10)
+RETURNS TABLE (sample_tags jsonb, value float8, share float8)
+AS 'MODULE_PATHNAME', 'event_store_telemetry_top'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION event_store.telemetry_top(text, integer)
+IS 'the sets of tags of a metric with the greatest values, and their shares of the sum: which stores append most, say';
+
 CREATE FUNCTION event_store.telemetry_info(
 	OUT enabled boolean, OUT started_at timestamptz, OUT reset_at timestamptz, OUT series integer, OUT max_series integer,
 	OUT dropped bigint)
@@ -50,12 +57,14 @@ GRANT SELECT ON TABLE event_store.metrics, event_store.counters TO pg_monitor;
 REVOKE ALL ON FUNCTION
 	event_store.metric_samples(),
 	event_store.histogram_quantiles(text, jsonb, float8[]),
+	event_store.telemetry_top(text, integer),
 	event_store.telemetry_info(),
 	event_store.telemetry_reset(text)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.metric_samples(),
 	event_store.histogram_quantiles(text, jsonb, float8[]),
+	event_store.telemetry_top(text, integer),
 	event_store.telemetry_info()
 TO pg_monitor;
 

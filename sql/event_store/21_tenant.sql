@@ -10,6 +10,7 @@ CREATE TABLE event_store.tenant_registry (
 	reason pg_catalog.text,
 	attributes pg_catalog.jsonb NOT NULL,
 	created_at pg_catalog.timestamptz NOT NULL,
+	purge_after pg_catalog.timestamptz,
 	CONSTRAINT tenant_registry_pkey PRIMARY KEY (tenant_name),
 	CONSTRAINT tenant_registry_folded_name UNIQUE (folded_name)
 );
@@ -20,14 +21,15 @@ IS 'the tenants of this database; a schema is found by its OID, after a restore 
 SELECT pg_catalog.pg_extension_config_dump('event_store.tenant_registry', '');
 REVOKE ALL ON TABLE event_store.tenant_registry FROM PUBLIC;
 
-CREATE FUNCTION event_store.create_tenant(name text, attributes jsonb DEFAULT '{}', payload text DEFAULT 'jsonb')
+CREATE FUNCTION event_store.create_tenant(name text, attributes jsonb DEFAULT '{}', template text DEFAULT NULL, with_data boolean DEFAULT false,
+	payload text DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'event_store_create_tenant'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.create_tenant(text, jsonb, text)
-IS 'makes a tenant: a schema of this name with an event store of its own, which keeps data as payload says';
-REVOKE ALL ON FUNCTION event_store.create_tenant(text, jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.create_tenant(text, jsonb, text) TO PUBLIC;
+COMMENT ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean, text)
+IS 'makes a tenant: a schema of this name with an event store of its own, like that of another tenant if there is a template; payload is what it keeps data as';
+REVOKE ALL ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean, text) TO PUBLIC;
 
 CREATE FUNCTION event_store.attach_tenant(schema text, name text DEFAULT NULL, attributes jsonb DEFAULT '{}')
 RETURNS void
@@ -65,14 +67,14 @@ IS 'ends the suspension of a tenant';
 REVOKE ALL ON FUNCTION event_store.resume_tenant(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.resume_tenant(text) TO PUBLIC;
 
-CREATE FUNCTION event_store.drop_tenant(name text, confirm text)
+CREATE FUNCTION event_store.drop_tenant(name text, confirm text, keep interval DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'event_store_drop_tenant'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.drop_tenant(text, text)
-IS 'drops a tenant, its schema and everything in it; confirm repeats the name';
-REVOKE ALL ON FUNCTION event_store.drop_tenant(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.drop_tenant(text, text) TO PUBLIC;
+COMMENT ON FUNCTION event_store.drop_tenant(text, text, interval)
+IS 'drops a tenant, its schema and everything in it, with keep not before that time has passed; confirm repeats the name';
+REVOKE ALL ON FUNCTION event_store.drop_tenant(text, text, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.drop_tenant(text, text, interval) TO PUBLIC;
 
 CREATE FUNCTION event_store.grant_tenant(name text, role text, access text DEFAULT 'writer')
 RETURNS void
@@ -192,7 +194,7 @@ GRANT EXECUTE ON FUNCTION event_store.guard_counts() TO pg_monitor;
 CREATE VIEW event_store.tenants AS
 SELECT r.tenant_name AS name,
 	n.nspname::pg_catalog.text AS schema,
-	CASE WHEN c.oid IS NULL THEN 'broken' ELSE r.state END AS state,
+	CASE WHEN c.oid IS NULL AND r.state OPERATOR(pg_catalog.<>) 'purging' THEN 'broken' ELSE r.state END AS state,
 	r.reason,
 	r.attributes,
 	r.created_at,
@@ -200,7 +202,8 @@ SELECT r.tenant_name AS name,
 	r.tenant_name::pg_catalog.text OPERATOR(pg_catalog.=) event_store.current_tenant() AS current,
 	NULLIF(c.reltuples, -1)::pg_catalog.int8 AS events,
 	NULLIF(s.reltuples, -1)::pg_catalog.int8 AS streams,
-	c.relpages::pg_catalog.int8 OPERATOR(pg_catalog.*) pg_catalog.current_setting('block_size')::pg_catalog.int8 AS log_bytes
+	c.relpages::pg_catalog.int8 OPERATOR(pg_catalog.*) pg_catalog.current_setting('block_size')::pg_catalog.int8 AS log_bytes,
+	r.purge_after
 FROM event_store.tenant_registry r
 LEFT JOIN pg_catalog.pg_namespace n
 	ON n.oid OPERATOR(pg_catalog.=) event_store.tenant_schema(r.tenant_name)

@@ -103,61 +103,66 @@ CREATE TYPE event_store.append_result AS (
 );
 COMMENT ON TYPE event_store.append_result IS 'where an append put its events';
 
-CREATE FUNCTION event_store.append(stream text, events jsonb, expected event_store.expected_version DEFAULT 'any')
+CREATE FUNCTION event_store.append(stream text, events jsonb, expected event_store.expected_version DEFAULT 'any',
+	condition jsonb DEFAULT NULL, after bigint DEFAULT NULL)
 RETURNS event_store.append_result
 AS 'MODULE_PATHNAME', 'event_store_append_jsonb'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.append(text, jsonb, event_store.expected_version)
+COMMENT ON FUNCTION event_store.append(text, jsonb, event_store.expected_version, jsonb, bigint)
 IS 'appends a JSON array of events (or one object) to a stream that must be at the expected version';
 
-CREATE FUNCTION event_store.append(stream text, events text, expected event_store.expected_version DEFAULT 'any')
+CREATE FUNCTION event_store.append(stream text, events text, expected event_store.expected_version DEFAULT 'any',
+	condition jsonb DEFAULT NULL, after bigint DEFAULT NULL)
 RETURNS event_store.append_result
 AS 'MODULE_PATHNAME', 'event_store_append_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.append(text, text, event_store.expected_version)
+COMMENT ON FUNCTION event_store.append(text, text, event_store.expected_version, jsonb, bigint)
 IS 'the same with the events as JSON text, so that untyped literals and parameters need no cast';
 
-CREATE FUNCTION event_store.append(stream text, events event_store.new_event[], expected event_store.expected_version DEFAULT 'any')
+CREATE FUNCTION event_store.append(stream text, events event_store.new_event[], expected event_store.expected_version DEFAULT 'any',
+	condition jsonb DEFAULT NULL, after bigint DEFAULT NULL)
 RETURNS event_store.append_result
 AS 'MODULE_PATHNAME', 'event_store_append_array'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.append(text, event_store.new_event[], event_store.expected_version)
+COMMENT ON FUNCTION event_store.append(text, event_store.new_event[], event_store.expected_version, jsonb, bigint)
 IS 'the same with the events as an array of new_event';
 
 CREATE FUNCTION event_store.append_event(stream text, type text, data jsonb DEFAULT '{}', metadata jsonb DEFAULT NULL,
 	expected event_store.expected_version DEFAULT 'any', event_id uuid DEFAULT NULL, correlation_id uuid DEFAULT NULL,
-	causation_id uuid DEFAULT NULL, created_at timestamptz DEFAULT NULL)
+	causation_id uuid DEFAULT NULL, created_at timestamptz DEFAULT NULL,
+	condition jsonb DEFAULT NULL, after bigint DEFAULT NULL)
 RETURNS event_store.append_result
 AS 'MODULE_PATHNAME', 'event_store_append_event'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+COMMENT ON FUNCTION event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz, jsonb, bigint)
 IS 'appends one event to a stream that must be at the expected version';
 
 CREATE FUNCTION event_store.append_event(stream text, type text, data text, metadata text DEFAULT NULL,
 	expected event_store.expected_version DEFAULT 'any', event_id uuid DEFAULT NULL, correlation_id uuid DEFAULT NULL,
-	causation_id uuid DEFAULT NULL, created_at timestamptz DEFAULT NULL)
+	causation_id uuid DEFAULT NULL, created_at timestamptz DEFAULT NULL,
+	condition jsonb DEFAULT NULL, after bigint DEFAULT NULL)
 RETURNS event_store.append_result
 AS 'MODULE_PATHNAME', 'event_store_append_event_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz)
+COMMENT ON FUNCTION event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz, jsonb, bigint)
 IS 'the same with data and metadata as JSON text, so that untyped literals and parameters are parsed here';
 
-CREATE FUNCTION event_store.append_many(appends jsonb,
+CREATE FUNCTION event_store.append_many(appends jsonb, condition jsonb DEFAULT NULL, after bigint DEFAULT NULL,
 	OUT index integer, OUT stream text, OUT first_version bigint, OUT last_version bigint,
 	OUT first_position bigint, OUT last_position bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'event_store_append_many_jsonb'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION event_store.append_many(jsonb)
+COMMENT ON FUNCTION event_store.append_many(jsonb, jsonb, bigint)
 IS 'appends to several streams at once, each of which must be at its expected version; a stream without events is only checked';
 
-CREATE FUNCTION event_store.append_many(appends text,
+CREATE FUNCTION event_store.append_many(appends text, condition jsonb DEFAULT NULL, after bigint DEFAULT NULL,
 	OUT index integer, OUT stream text, OUT first_version bigint, OUT last_version bigint,
 	OUT first_position bigint, OUT last_position bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'event_store_append_many_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION event_store.append_many(text)
+COMMENT ON FUNCTION event_store.append_many(text, jsonb, bigint)
 IS 'the same as JSON text, so that untyped literals and parameters need no cast';
 
 REVOKE ALL ON FUNCTION
@@ -169,13 +174,13 @@ REVOKE ALL ON FUNCTION
 	event_store.expected_version(integer),
 	event_store.expected_version(bigint),
 	event_store.expected_version(text),
-	event_store.append(text, jsonb, event_store.expected_version),
-	event_store.append(text, text, event_store.expected_version),
-	event_store.append(text, event_store.new_event[], event_store.expected_version),
-	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
-	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz),
-	event_store.append_many(jsonb),
-	event_store.append_many(text)
+	event_store.append(text, jsonb, event_store.expected_version, jsonb, bigint),
+	event_store.append(text, text, event_store.expected_version, jsonb, bigint),
+	event_store.append(text, event_store.new_event[], event_store.expected_version, jsonb, bigint),
+	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz, jsonb, bigint),
+	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz, jsonb, bigint),
+	event_store.append_many(jsonb, jsonb, bigint),
+	event_store.append_many(text, jsonb, bigint)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.expected_version_in(cstring),
@@ -186,11 +191,11 @@ GRANT EXECUTE ON FUNCTION
 	event_store.expected_version(integer),
 	event_store.expected_version(bigint),
 	event_store.expected_version(text),
-	event_store.append(text, jsonb, event_store.expected_version),
-	event_store.append(text, text, event_store.expected_version),
-	event_store.append(text, event_store.new_event[], event_store.expected_version),
-	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz),
-	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz),
-	event_store.append_many(jsonb),
-	event_store.append_many(text)
+	event_store.append(text, jsonb, event_store.expected_version, jsonb, bigint),
+	event_store.append(text, text, event_store.expected_version, jsonb, bigint),
+	event_store.append(text, event_store.new_event[], event_store.expected_version, jsonb, bigint),
+	event_store.append_event(text, text, jsonb, jsonb, event_store.expected_version, uuid, uuid, uuid, timestamptz, jsonb, bigint),
+	event_store.append_event(text, text, text, text, event_store.expected_version, uuid, uuid, uuid, timestamptz, jsonb, bigint),
+	event_store.append_many(jsonb, jsonb, bigint),
+	event_store.append_many(text, jsonb, bigint)
 TO PUBLIC;

@@ -71,6 +71,21 @@ LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 100;
 COMMENT ON FUNCTION event_store.aggregates(text, text[])
 IS 'the states of many aggregates of one kind';
 
+CREATE FUNCTION event_store.list_aggregates(aggregate text, after text DEFAULT NULL, max_count bigint DEFAULT 1000,
+	up_to text DEFAULT NULL, OUT id text, OUT version bigint, OUT state jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'event_store_list_aggregates'
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 1000;
+COMMENT ON FUNCTION event_store.list_aggregates(text, text, bigint, text)
+IS 'the states of all aggregates of one kind, page by page in the order of their ids';
+
+CREATE FUNCTION event_store.aggregate_state(aggregate text, id text, as_of_version bigint DEFAULT NULL)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'event_store_aggregate_state'
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+COMMENT ON FUNCTION event_store.aggregate_state(text, text, bigint)
+IS 'the state of an aggregate, now or as of a version, without its version';
+
 CREATE FUNCTION event_store.take_snapshot(aggregate text, id text)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'event_store_take_snapshot'
@@ -84,6 +99,8 @@ REVOKE ALL ON FUNCTION
 	event_store.rehydrate(text, text, bigint, bigint, timestamptz),
 	event_store.rehydrate_as(anyelement, text, text, bigint, bigint, timestamptz),
 	event_store.aggregates(text, text[]),
+	event_store.list_aggregates(text, text, bigint, text),
+	event_store.aggregate_state(text, text, bigint),
 	event_store.take_snapshot(text, text)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
@@ -92,5 +109,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.rehydrate(text, text, bigint, bigint, timestamptz),
 	event_store.rehydrate_as(anyelement, text, text, bigint, bigint, timestamptz),
 	event_store.aggregates(text, text[]),
+	event_store.list_aggregates(text, text, bigint, text),
+	event_store.aggregate_state(text, text, bigint),
 	event_store.take_snapshot(text, text)
 TO PUBLIC;

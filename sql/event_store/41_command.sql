@@ -45,7 +45,8 @@ CREATE TYPE event_store.execution_result AS (
 	state jsonb,
 	command_id uuid,
 	correlation_id uuid,
-	repeated boolean
+	repeated boolean,
+	response jsonb
 );
 COMMENT ON TYPE event_store.execution_result IS 'what a command has done';
 

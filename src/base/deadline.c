@@ -18,6 +18,8 @@
 
 #include "base/deadline.h"
 
+#define LONGEST		(INT64CONST(1000) * 366 * SECS_PER_DAY)	/* ms; what is longer never passes */
+
 static TimeoutId timer;
 static bool registered = false;
 static EsDeadline *current = NULL;
@@ -54,7 +56,9 @@ es_deadline_begin(EsDeadline *deadline, int64 timeout)
 		timer = RegisterTimeout(USER_TIMEOUT, cancel);
 		registered = true;
 	}
-	deadline->own = timeout > 0 ? TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout) : DT_NOEND;
+	deadline->own = DT_NOEND;
+	if (timeout > 0 && timeout < LONGEST)
+		deadline->own = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	deadline->earliest = current != NULL ? Min(current->earliest, deadline->own) : deadline->own;
 	deadline->outer = current;
 	current = deadline;
@@ -70,8 +74,11 @@ es_deadline_end(EsDeadline *deadline)
 	disable_timeout(timer, false);
 	passed = fired && GetCurrentTimestamp() >= deadline->own;
 
-	/* one that came after the work was done must not cancel something else */
-	if (fired)
+	/*
+	 * One that came after the work was done must not cancel something else.
+	 * The server's own timers may have asked for a cancel as well.
+	 */
+	if (fired && !get_timeout_indicator(STATEMENT_TIMEOUT, false) && !get_timeout_indicator(LOCK_TIMEOUT, false))
 		QueryCancelPending = false;
 	current = deadline->outer;
 	set_timer();

@@ -71,6 +71,9 @@ static const EsProblemType problem_types[] = {
 	OWN(HISTORY_LOST, "history-lost", "History Lost", 409,
 		.doc = "The events up to the token may have been lost since: read again after kept_position.",
 		.ext_schema = OBJECT(IS("store", STRING) "," IS("position", INTEGER) "," IS("kept_position", INTEGER))),
+	OWN(CONDITION_FAILED, "condition-failed", "Condition Failed", 409,
+		.doc = "An event that the decision does not know of matches the condition: read by the query again and decide on what it says now.",
+		.ext_schema = OBJECT(IS("after", INTEGER) "," IS("position", INTEGER) "," IS("event_type", STRING))),
 	OWN(UNREGISTERED_COMMAND, "unregistered-command", "Unregistered Command", 404,
 		.doc = "Nothing is registered to handle this command: check its name."),
 	OWN(INVALID_IDENTITY, "invalid-identity", "Invalid Identity", 422,
@@ -462,6 +465,15 @@ es_document_report(int sqlstate, const char *message, const char *document, bool
 	return 0;
 }
 
+static bool
+has_member(const EsMember *members, const char *name)
+{
+	for (const EsMember *m = members; m != NULL && m->name != NULL; m++)
+		if (strcmp(m->name, name) == 0)
+			return true;
+	return false;
+}
+
 static void
 append_members(StringInfo document, const EsMember *members)
 {
@@ -533,7 +545,7 @@ es_problem(int sqlstate, const EsMember *members, const char *fmt,...)
 			append_members(&extension, ((EsProblemContext *) c->arg)->members);
 	if (type->retryable)
 		appendStringInfoString(&extension, ",\"retryable\":true");
-	if (type->retry_after > 0)
+	if (type->retry_after > 0 && !has_member(members, "retry_after"))
 		appendStringInfo(&extension, ",\"retry_after\":%d", type->retry_after);
 
 	document.type = es_problem_type_uri(type);

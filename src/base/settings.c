@@ -26,9 +26,11 @@ bool		es_hot_streams;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
+int			es_max_event_tags;
 int			es_max_json_depth;
 int			es_max_metrics;
 int			es_max_name_length;
+int			es_max_query_terms;
 int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
@@ -43,6 +45,7 @@ int			es_store_cache_size;
 int			es_stream_cache_size;
 bool		es_telemetry;
 char	   *es_traceparent;
+bool		es_trace_is_sampled = false;
 char	   *es_tenant;
 uint64		es_tenant_set_in;
 char	   *es_tenant_name_pattern;
@@ -88,6 +91,15 @@ check_traceparent(char **value, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("A traceparent is 00-<32 digits>-<16 digits>-<2 digits>, lower-case hexadecimal.");
 	return false;
+}
+
+/* The last of the flags says whether the trace is kept by those who collect traces. */
+static void
+assign_traceparent(const char *value, void *extra)
+{
+	size_t		length = value != NULL ? strlen(value) : 0;
+
+	es_trace_is_sampled = length > 0 && strchr("13579bdf", value[length - 1]) != NULL;
 }
 
 /* Is it formed like a language tag, as de or pt-BR? */
@@ -211,6 +223,12 @@ EsSettingsInit(void)
 							&es_max_event_size,
 							1024, 1, 256 * 1024,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_event_tags",
+							"Most tags of one event, in stores with tags.",
+							NULL,
+							&es_max_event_tags,
+							64, 1, 10000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_json_depth",
 							"Deepest nesting of objects and arrays in data and metadata.",
 							NULL,
@@ -229,6 +247,12 @@ EsSettingsInit(void)
 							&es_max_name_length,
 							512, 16, 2000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_query_terms",
+							"Most items, types and tags, together, of a query over types and tags.",
+							NULL,
+							&es_max_query_terms,
+							1000, 1, 100000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_series",
 							"Label sets of metrics that are counted apart, over all databases.",
 							"Shared memory is reserved for each; what comes beyond is counted together, in one series of its metric.",
@@ -242,7 +266,7 @@ EsSettingsInit(void)
 							10000, 8, 1000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_stream_locks",
-							"Streams that a transaction locks one by one before it locks the whole store for appends.",
+							"Streams and tags that a transaction locks one by one before it locks the whole store for appends.",
 							NULL,
 							&es_max_stream_locks,
 							1000, 1, INT_MAX,
@@ -312,7 +336,7 @@ EsSettingsInit(void)
 							   NULL,
 							   &es_traceparent,
 							   "",
-							   PGC_USERSET, 0, check_traceparent, NULL, NULL);
+							   PGC_USERSET, 0, check_traceparent, assign_traceparent, NULL);
 	DefineCustomStringVariable("event_store.tenant",
 							   "The tenant that calls are for; empty for the one that the search_path names.",
 							   "Reported to clients, so that poolers can track it.",

@@ -17,6 +17,9 @@
  *	5. the spinlock of a store's waiters (log/wake), the spinlock of the pool
  *	   of in-flight entries (log/horizon); never two of these at once
  *
+ * The spinlock of a store's usage (log/admit) is taken while holding a
+ * heavyweight lock or none, and nothing is taken under it.
+ *
  * ES_LWLOCK_PROBLEMS stands alone: it is taken while an error is reported, when
  * whoever raised it holds none of the others.
  *

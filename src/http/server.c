@@ -130,8 +130,11 @@ metrics_page(struct MHD_Connection *connection, Answer *answer)
 {
 	bool		openmetrics = wants_openmetrics(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept"));
 
+	double		start = now_ms();
+
 	answer->type = openmetrics ? OPENMETRICS : PROMETHEUS;
 	answer->body = endpoint->metrics(openmetrics ? ES_FORMAT_OPENMETRICS : ES_FORMAT_PROMETHEUS);
+	endpoint->scraped((now_ms() - start) / 1000);
 }
 
 static void
@@ -230,6 +233,7 @@ take_request(void *closure, struct MHD_Connection *connection, const char *path,
 	else
 		write_page(page, connection, &answer);
 
+	endpoint->answered(answer.status);
 	result = send_answer(connection, &answer);
 	MemoryContextReset(page_context);
 	return result;

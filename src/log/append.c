@@ -5,18 +5,19 @@
  * The order of steps, each of which relies on those before:
  *
  *	1. everything that can be checked without the store is checked;
- *	2. the store is resolved, event_log locked as by any INSERT, rights checked;
+ *	2. the store is resolved, its tenant's limits looked at (log/admit),
+ *	   event_log locked as by any INSERT, rights checked;
  *	3. the streams are locked until the transaction ends (log/stream), several
- *	   of them in the order of their keys;
+ *	   of them in the order of their keys, and after them the tags (log/tag);
  *	4. the version of each, the last entry of the primary key, is compared with
- *	   the expected one;
+ *	   the expected one, and the condition is checked (log/condition);
  *	5. positions are reserved (log/horizon), so they rise with the versions;
- *	6. the rows are written (log/insert).
+ *	6. the rows are written (log/insert), and the index of tags.
  *
  * The unique keys stay the last line of defence.
  *
  * Two calls, each in a transaction of its own, cannot deadlock: both lock
- * their streams in one order, or the whole log before any stream, and whoever
+ * their streams and then their tags in one order, or the whole log before any stream, and whoever
  * waits for another's event id, which is after that, enters its own ids in one
  * order too.
  */
@@ -42,6 +43,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "log/admit.h"
 #include "log/append.h"
 #include "log/batch.h"
 #include "log/event.h"
@@ -51,6 +53,7 @@
 #include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
+#include "log/tag.h"
 #include "store/event_id.h"
 
 #define MAX_ERRORS	1000		/* streams not as expected that one error tells of */
@@ -62,10 +65,27 @@ typedef struct LockPlace
 	const EsAppend *part;
 } LockPlace;
 
+/* The version before that of the event with an id in a stream, -1 if there is none. */
+static int64
+version_before_event(EsBatch *batch, int64 stream_id, const pg_uuid_t *id, Snapshot snapshot)
+{
+	EsScan		scan;
+	Datum	   *values;
+	bool	   *nulls;
+	int64		version = -1;
+
+	es_scan_event_id(&scan, batch->store, batch->log, id, snapshot);
+	if (es_scan_next(&scan, &values, &nulls) && DatumGetInt64(values[LOG_STREAM_ID]) == stream_id)
+		version = DatumGetInt64(values[LOG_VERSION]) - 1;
+	es_scan_end(&scan);
+	return version;
+}
+
 /*
  * Do the events of a part stand already at exactly the versions that the caller
  * expects to give them?  Then it is a retry of an append that has happened, and
- * its result is what that one's was.
+ * its result is what that one's was.  Of a caller with a condition it is enough
+ * that they stand one after the other: the condition says what he expects.
  */
 static bool
 already_appended(EsBatch *batch, EsAppend *part)
@@ -73,19 +93,27 @@ already_appended(EsBatch *batch, EsAppend *part)
 	EsEvent    *events = batch->events + part->start;
 	EsAppended *result = &part->result;
 	int64		base = part->expected == ES_EXPECTED_NO_STREAM ? 0 : part->expected;
+	bool		anywhere = batch->condition != NULL && base < 0;
 	Snapshot	snapshot;
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
 	int			matched = 0;
 
-	if (base < 0 || part->stream_id == 0 || part->deleted || part->actual - base < part->count)
+	if ((base < 0 && !anywhere) || part->stream_id == 0 || part->deleted || part->actual - base < part->count)
 		return false;
 	for (int i = 0; i < part->count; i++)
 		if (events[i].event_id == NULL)
 			return false;
 
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : GetLatestSnapshot());
+	if (anywhere)
+		base = version_before_event(batch, part->stream_id, events[0].event_id, snapshot);
+	if (base < 0)
+	{
+		UnregisterSnapshot(snapshot);
+		return false;
+	}
 	es_scan_stream(&scan, batch->store, batch->log, part->stream_id, base + 1, base + part->count, false, snapshot);
 	while (es_scan_next(&scan, &values, &nulls) &&
 		   memcmp(DatumGetUUIDP(values[LOG_EVENT_ID]), events[matched].event_id, UUID_LEN) == 0)
@@ -245,27 +273,34 @@ sorted_keys(EsBatch *batch)
 static void
 open_and_lock(EsBatch *batch)
 {
+	EsLoad		load = {.events = batch->count, .bytes = batch->bytes};
 	uint64	   *keys;
 	bool		fit;
 
 	if (batch->nparts == 1)
 	{
-		batch->log = es_store_open_log(&batch->store, RowExclusiveLock, ACL_INSERT);
+		batch->log = es_store_open_log_admitted(&batch->store, RowExclusiveLock, ACL_INSERT, es_admit, &load);
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
 		fit_events(batch);
-		es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
-		return;
+		if (es_tags_prepare(batch))
+		{
+			es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
+			es_tags_lock(batch);
+			return;
+		}
+		table_close(batch->log, RowExclusiveLock);
 	}
 
 	keys = sorted_keys(batch);
 	for (;;)
 	{
-		batch->log = es_store_open_log(&batch->store, AccessShareLock, ACL_INSERT);
+		batch->log = es_store_open_log_admitted(&batch->store, AccessShareLock, ACL_INSERT, es_admit, &load);
+		load.events = 0;		/* it has passed */
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
 		fit_events(batch);
-		fit = es_stream_locks_fit(batch->store, keys, batch->nparts);
+		fit = es_tags_prepare(batch) && es_stream_locks_fit(batch->store, keys, batch->nparts);
 		LockRelation(batch->log, fit ? RowExclusiveLock : ShareRowExclusiveLock);
 		if (batch->store->valid)
 			break;
@@ -276,6 +311,8 @@ open_and_lock(EsBatch *batch)
 		CHECK_FOR_INTERRUPTS();
 		es_stream_lock(batch->store, batch->log, keys[p]);
 	}
+	if (fit)
+		es_tags_lock(batch);
 	pfree(keys);
 }
 
@@ -392,13 +429,15 @@ place_events(EsBatch *batch)
 	return new_streams;
 }
 
-/* Do the steps above; order is NULL unless the events come in lines. */
+/* Do the steps above; order is NULL unless the events come in lines, condition if there is none. */
 static void
-append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many)
+append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many, const EsCondition *condition)
 {
-	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order};
+	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order, .condition = condition};
 	int			new_streams;
 	int			failed;
+	EsConditionMatch match;
+	bool		matched;
 
 	for (int p = 0; p < nparts; p++)
 	{
@@ -413,7 +452,8 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 	es_batch_open_indexes(&batch);
 
 	failed = look_at_streams(&batch);
-	if (failed > 0 && all_appended(&batch))
+	matched = failed == 0 && condition != NULL && es_condition_failed(condition, batch.store, batch.log, &match);
+	if ((failed > 0 || matched) && all_appended(&batch))
 	{
 		es_batch_close(&batch);
 		es_hot_confirm_all();
@@ -425,12 +465,18 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 		es_meter_append_refused(batch.attempt, batch.store);
 		raise_failed(&batch, failed);
 	}
+	if (matched)
+	{
+		es_meter_append_refused(batch.attempt, batch.store);
+		es_condition_raise(condition, &match);
+	}
 
 	if (batch.count > 0)
 	{
 		batch.now = GetCurrentTimestamp();
 		new_streams = place_events(&batch);
 		es_batch_insert(&batch);
+		es_tags_insert(&batch);
 		for (int p = 0; p < nparts; p++)
 			if (parts[p].count > 0)
 				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
@@ -449,7 +495,14 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 void
 es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 {
-	append_parts(parts, nparts, events, NULL, many);
+	append_parts(parts, nparts, events, NULL, many, NULL);
+}
+
+/* The same, unless an event matches the condition (NULL: none). */
+void
+es_append_if(EsAppend *parts, int nparts, EsEvent *events, bool many, const EsCondition *condition)
+{
+	append_parts(parts, nparts, events, NULL, many, condition);
 }
 
 /*
@@ -461,7 +514,7 @@ es_append(EsAppend *parts, int nparts, EsEvent *events, bool many)
 void
 es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order)
 {
-	append_parts(parts, nparts, events, order, false);
+	append_parts(parts, nparts, events, order, false, NULL);
 }
 
 /*
@@ -478,7 +531,7 @@ es_append_payload(void)
 
 /* Append to one stream, and return the append_result that tells where. */
 Datum
-es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
+es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events, const EsCondition *condition)
 {
 	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
 	TupleDesc	desc = lookup_rowtype_tupdesc(OidIsValid(type) ? type : get_func_rettype(fcinfo->flinfo->fn_oid), -1);
@@ -486,7 +539,7 @@ es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
 	bool		nulls[4] = {0};
 	HeapTuple	tuple;
 
-	es_append(part, 1, events, false);
+	es_append_if(part, 1, events, false, condition);
 	values[0] = Int64GetDatum(part->result.first_version);
 	values[1] = Int64GetDatum(part->result.last_version);
 	values[2] = Int64GetDatum(part->result.first_position);
@@ -496,12 +549,13 @@ es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events)
 	return HeapTupleGetDatum(tuple);
 }
 
+/* The arguments expected and condition stand at these places, and after follows. */
 static Datum
-append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int64 expected)
+append_to(FunctionCallInfo fcinfo, EsEvent *events, int count, int expected, int condition)
 {
-	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = expected, .count = count};
+	EsAppend	part = {.stream = PG_GETARG_TEXT_PP(0), .expected = PG_GETARG_INT64(expected), .count = count};
 
-	return es_append_one(fcinfo, &part, events);
+	return es_append_one(fcinfo, &part, events, es_condition_argument(fcinfo, condition));
 }
 
 static void
@@ -527,7 +581,7 @@ event_store_append_jsonb(PG_FUNCTION_ARGS)
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_jsonb(PG_GETARG_JSONB_P(1), &count);
-	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
+	return append_to(fcinfo, events, count, 2, 3);
 }
 
 Datum
@@ -538,7 +592,7 @@ event_store_append_text(PG_FUNCTION_ARGS)
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_text(PG_GETARG_TEXT_PP(1), es_append_payload(), &count);
-	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
+	return append_to(fcinfo, events, count, 2, 3);
 }
 
 Datum
@@ -549,7 +603,7 @@ event_store_append_array(PG_FUNCTION_ARGS)
 
 	check_append_arguments(fcinfo);
 	events = es_events_from_array(PG_GETARG_ARRAYTYPE_P(1), &count);
-	return append_to(fcinfo, events, count, PG_GETARG_INT64(2));
+	return append_to(fcinfo, events, count, 2, 3);
 }
 
 /* append_event, with data and metadata as its caller has read them from arguments 2 and 3. */
@@ -566,7 +620,7 @@ append_event(FunctionCallInfo fcinfo, EsEvent *event)
 	event->has_created_at = !PG_ARGISNULL(8);
 	if (event->has_created_at)
 		event->created_at = PG_GETARG_TIMESTAMPTZ(8);
-	return append_to(fcinfo, event, 1, PG_GETARG_INT64(4));
+	return append_to(fcinfo, event, 1, 4, 9);
 }
 
 static void

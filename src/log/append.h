@@ -7,6 +7,7 @@
 
 #include "fmgr.h"
 
+#include "log/condition.h"
 #include "log/event.h"
 
 /* Where an append put its events. */
@@ -50,8 +51,9 @@ typedef struct EsOrder
 } EsOrder;
 
 extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
+extern void es_append_if(EsAppend *parts, int nparts, EsEvent *events, bool many, const EsCondition *condition);
 extern void es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order);
 extern EsPayload es_append_payload(void);
-extern Datum es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events);
+extern Datum es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events, const EsCondition *condition);
 
 #endif							/* ES_APPEND_H */

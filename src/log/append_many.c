@@ -210,7 +210,7 @@ append_many(FunctionCallInfo fcinfo, Jsonb *appends, const text *json)
 
 	if (json != NULL && es_append_payload() == ES_PAYLOAD_JSON)
 		keep_text(parts, nparts, events, json);
-	es_append(parts, nparts, events, true);
+	es_append_if(parts, nparts, events, true, es_condition_argument(fcinfo, 1));
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int p = 0; p < nparts; p++)

@@ -25,6 +25,8 @@ typedef struct EsBatch
 	int			count;
 	int64		bytes;			/* of the events, once checked */
 	const EsOrder *order;		/* NULL: rows are in the order of events */
+	const EsCondition *condition;	/* NULL: none */
+	struct EsTagSet *tags;		/* owned by log/tag; NULL: it has nothing to do */
 	int64		position;		/* of the first row */
 	TimestampTz now;
 	int			attempt;		/* of log/meter */

@@ -37,6 +37,7 @@
 #include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
+#include "log/tag.h"
 #include "store/guard.h"
 #include "store/statement.h"
 
@@ -80,6 +81,7 @@ es_delete_events(EsStore *store, int64 stream_id, int64 first, int64 before)
 	Datum		parameters[] = {Int64GetDatum(stream_id), Int64GetDatum(before)};
 	volatile uint64 deleted = 0;
 
+	es_tags_delete(store, stream_id, first, before);
 	es_guard_let_delete(store->log, stream_id, before);
 	PG_TRY();
 	{

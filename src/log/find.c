@@ -27,7 +27,6 @@
 #include "log/read.h"
 #include "log/scan.h"
 #include "log/stream.h"
-#include "store/payload.h"
 
 /* --- the position of a time --- */
 
@@ -255,7 +254,7 @@ typedef struct TreeEntry
 typedef struct Tree
 {
 	TupleDesc	desc;
-	EsPayload	kept;			/* by the store */
+	EsStore    *store;
 	TreeNode	   *nodes;
 	int			count;
 	int			size;
@@ -311,8 +310,7 @@ add_node(void *target, text *stream, const Datum *row, const bool *row_nulls)
 	values[1] = entry != NULL ? row[LOG_CAUSATION_ID] : (Datum) 0;
 	nulls[0] = false;
 	nulls[1] = entry == NULL;
-	es_recorded_event(stream, row, row_nulls, values + TREE_FIELDS, nulls + TREE_FIELDS);
-	values[TREE_FIELDS + FIELD_DATA] = es_payload_of_row(row, tree->kept, ES_PAYLOAD_JSONB);
+	es_recorded_event(tree->store, stream, row, row_nulls, values + TREE_FIELDS, nulls + TREE_FIELDS);
 	node->tuple = heap_form_tuple(tree->desc, values, nulls);
 
 	entry = hash_search(tree->by_id, &node->event_id, HASH_ENTER, NULL);
@@ -412,7 +410,7 @@ event_store_causation_tree(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	tree.desc = result->setDesc;
-	tree.kept = store->payload;
+	tree.store = store;
 	tree.nodes = palloc(sizeof(TreeNode) * tree.size);
 	tree.by_id = hash_create("event_store causation", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	(void) es_read_in_order(store, log, &query, add_node, &tree, &passed);

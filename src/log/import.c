@@ -5,7 +5,7 @@
  * A source is a table or view with a column "line", which numbers its rows, and
  * the columns of an event.  Its lines are appended in their order, in batches.
  * Outside a transaction block each batch is a transaction: it ends where its
- * streams would no longer be locked one by one (event_store.max_stream_locks),
+ * streams and tags would no longer be locked one by one (event_store.max_stream_locks),
  * so an import never locks the store and nobody waits longer than for a batch.
  * In a block all is one transaction, as everything there is.
  *
@@ -41,6 +41,7 @@
 #include "log/append.h"
 #include "log/expected.h"
 #include "log/stream.h"
+#include "log/tag.h"
 #include "store/progress.h"
 #include "store/statement.h"
 
@@ -84,6 +85,7 @@ typedef struct Import
 	bool		atomic;			/* in a transaction of the caller's */
 	int64		store_number;
 	EsPayload	payload;		/* of the store */
+	bool		tagged;			/* tags count in the store */
 	text	   *name;
 	const char *source;			/* its name as it is now, quoted and qualified */
 	int64		events_before;	/* by earlier calls */
@@ -123,6 +125,7 @@ typedef struct Batch
 	EsAppend   *parts;
 	int			nparts;
 	int			max_parts;
+	int			tags;			/* of the events, if they count, each that is given twice too */
 	List	   *tables;			/* of SPI, in which they lie */
 } Batch;
 
@@ -284,6 +287,8 @@ add_line(Import *import, Batch *batch, int64 line, Datum *values, bool *nulls)
 	EsAppend   *part;
 	text	   *stream;
 	StreamEntry *entry;
+	Jsonb	   *metadata = NULL;
+	int			tags = 0;
 	bool		found;
 
 	error_context_stack = &callback;
@@ -294,8 +299,13 @@ add_line(Import *import, Batch *batch, int64 line, Datum *values, bool *nulls)
 
 	stream = DatumGetTextPP(values[IMPORT_STREAM]);
 	entry = streams_lookup(batch->streams, stream);
+	if (!nulls[IMPORT_METADATA])
+		metadata = metadata_column(values[IMPORT_METADATA], import->types[IMPORT_METADATA]);
+	if (metadata != NULL && import->tagged)
+		tags = es_tags_count(metadata);
 	if (batch->count == import->batch_size || batch->bytes >= BATCH_BYTES ||
-		(entry == NULL && batch->nparts == batch->max_parts))
+		(entry == NULL && batch->nparts + batch->tags >= batch->max_parts && batch->count > 0) ||
+		(tags > 0 && batch->count > 0 && batch->nparts + batch->tags + tags >= es_max_stream_locks))
 	{
 		error_context_stack = callback.previous;
 		return false;
@@ -308,8 +318,7 @@ add_line(Import *import, Batch *batch, int64 line, Datum *values, bool *nulls)
 	memset(event, 0, sizeof(EsEvent));
 	event->type = DatumGetTextPP(values[IMPORT_TYPE]);
 	data_column(event, values[IMPORT_DATA], import->types[IMPORT_DATA], import->payload);
-	if (!nulls[IMPORT_METADATA])
-		event->metadata = metadata_column(values[IMPORT_METADATA], import->types[IMPORT_METADATA]);
+	event->metadata = metadata;
 	if (!nulls[IMPORT_EVENT_ID])
 		event->event_id = DatumGetUUIDP(values[IMPORT_EVENT_ID]);
 	if (!nulls[IMPORT_CORRELATION_ID])
@@ -331,6 +340,7 @@ add_line(Import *import, Batch *batch, int64 line, Datum *values, bool *nulls)
 	if (!nulls[IMPORT_VERSION])
 		check_version(part, DatumGetInt64(values[IMPORT_VERSION]));
 	part->count++;
+	batch->tags += tags;
 	batch->lines[batch->count] = line;
 	batch->part[batch->count] = entry->part;
 	batch->count++;
@@ -535,6 +545,7 @@ number_of_store(Import *import)
 							"the store in use has changed to \"%s\" in the middle of an import", NameStr(store->schema)),
 				 errhint("The import commits, which ends SET LOCAL: use SET search_path.")));
 	import->payload = store->payload;
+	import->tagged = OidIsValid(store->tags);
 	table_close(log, NoLock);
 	return number;
 }

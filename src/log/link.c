@@ -140,5 +140,5 @@ event_store_link_event(PG_FUNCTION_ARGS)
 	escape_json(&json, target.stream);
 	appendStringInfoChar(&json, '}');
 	event.data = es_jsonb_in(cstring_to_text(json.data));
-	return es_append_one(fcinfo, &part, &event);
+	return es_append_one(fcinfo, &part, &event, NULL);
 }

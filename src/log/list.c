@@ -20,6 +20,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "log/list.h"
 #include "log/read.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -105,40 +106,35 @@ put_stream(ReturnSetInfo *result, EsStore *store, Relation log, const Datum *row
 }
 
 /*
- * Put the streams that match and whose names begin with start, or are exactly
- * that; returns their number.
+ * Give the streams whose names begin with start, or are exactly that, and come
+ * after a name if that is not NULL, to the sink, in the order of their names.
  */
-static int64
-list_range(ReturnSetInfo *result, EsStore *store, Relation log, const ListQuery *query, text *start, bool exactly,
-		   int64 max_count)
+void
+es_streams_scan(EsStore *store, text *start, bool exactly, const text *after, Snapshot snapshot,
+				EsStreamSink sink, void *target)
 {
-	Snapshot	snapshot = GetActiveSnapshot();
 	Relation	streams = table_open(store->streams, AccessShareLock);
 	Relation	index = index_open(store->streams_by_name, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(streams, NULL);
-	IndexScanDesc scan = es_index_beginscan(streams, index, snapshot, query->after != NULL ? 2 : 1);
+	IndexScanDesc scan = es_index_beginscan(streams, index, snapshot, after != NULL ? 2 : 1);
 	ScanKeyData keys[2];
-	int64		count = 0;
 
 	ScanKeyEntryInitialize(&keys[0], 0, 1, exactly ? BTEqualStrategyNumber : BTGreaterEqualStrategyNumber,
 						   InvalidOid, C_COLLATION_OID, exactly ? F_TEXTEQ : F_TEXT_GE, PointerGetDatum(start));
-	if (query->after != NULL)
+	if (after != NULL)
 		ScanKeyEntryInitialize(&keys[1], 0, 1, BTGreaterStrategyNumber, InvalidOid, C_COLLATION_OID,
-							   F_TEXT_GT, PointerGetDatum(query->after));
-	index_rescan(scan, keys, query->after != NULL ? 2 : 1, NULL, 0);
-	while (count < max_count && index_getnext_slot(scan, ForwardScanDirection, slot))
+							   F_TEXT_GT, PointerGetDatum(after));
+	index_rescan(scan, keys, after != NULL ? 2 : 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
 		text	   *name;
 
 		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(slot);
 		name = DatumGetTextPP(slot->tts_values[STREAM_NAME]);
-		if (!has_prefix(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), start))
+		if (!has_prefix(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), start) ||
+			!sink(target, slot->tts_values, slot->tts_isnull))
 			break;
-		if (!matches(query, name))
-			continue;
-		put_stream(result, store, log, slot->tts_values, slot->tts_isnull, snapshot);
-		count++;
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -146,7 +142,29 @@ list_range(ReturnSetInfo *result, EsStore *store, Relation log, const ListQuery 
 
 	/* the lock stays: metadata may be out of line */
 	table_close(streams, NoLock);
-	return count;
+}
+
+/* What is known while streams are listed. */
+typedef struct Listing
+{
+	ReturnSetInfo *result;
+	EsStore    *store;
+	Relation	log;
+	const ListQuery *query;
+	Snapshot	snapshot;
+	int64		count;
+} Listing;
+
+/* Sink: put a stream if it matches. */
+static bool
+list_stream(void *target, const Datum *row, const bool *nulls)
+{
+	Listing    *l = target;
+
+	if (!matches(l->query, DatumGetTextPP(row[STREAM_NAME])))
+		return true;
+	put_stream(l->result, l->store, l->log, row, nulls, l->snapshot);
+	return ++l->count < l->query->max_count;
 }
 
 static text *
@@ -170,21 +188,24 @@ event_store_streams(PG_FUNCTION_ARGS)
 	};
 	EsStore    *store;
 	Relation	log;
+	Listing		listing;
 
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	if (query.category != NULL)
+	listing = (Listing) {result, store, log, &query, GetActiveSnapshot()};
+	if (query.max_count > 0 && query.category != NULL)
 	{
 		/* the stream of just this name comes first; between it and those that go on with a hyphen lie others */
 		text	   *with_hyphen = DatumGetTextPP(DirectFunctionCall2(textcat, PointerGetDatum(query.category),
 																	 CStringGetTextDatum("-")));
-		int64		count = list_range(result, store, log, &query, query.category, true, query.max_count);
 
-		(void) list_range(result, store, log, &query, with_hyphen, false, query.max_count - count);
+		es_streams_scan(store, query.category, true, query.after, listing.snapshot, list_stream, &listing);
+		if (listing.count < query.max_count)
+			es_streams_scan(store, with_hyphen, false, query.after, listing.snapshot, list_stream, &listing);
 	}
-	else
-		(void) list_range(result, store, log, &query, query.prefix ? query.prefix : cstring_to_text(""), false,
-						  query.max_count);
+	else if (query.max_count > 0)
+		es_streams_scan(store, query.prefix ? query.prefix : cstring_to_text(""), false, query.after,
+						listing.snapshot, list_stream, &listing);
 	table_close(log, NoLock);
 	return (Datum) 0;
 }

@@ -112,6 +112,13 @@ epochs_to_array(List *epochs)
 	return construct_array(numbers, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 }
 
+/* The epochs as event_mark keeps them, an int8[], palloc'd. */
+Datum
+es_epochs_array(List *epochs)
+{
+	return PointerGetDatum(epochs_to_array(epochs));
+}
+
 /* The epoch that this server writes, not for one in recovery; `after` is not known here. */
 void
 es_epoch_here(const EsStore *store, EsEpoch *epoch)

@@ -26,5 +26,6 @@ typedef struct EsEpoch
 extern void es_epoch_here(const EsStore *store, EsEpoch *epoch);
 extern bool es_epoch_equal(const EsEpoch *a, const EsEpoch *b);
 extern List *es_mark_epochs(EsStore *store);
+extern Datum es_epochs_array(List *epochs);
 
 #endif							/* ES_MARK_H */

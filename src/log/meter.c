@@ -151,6 +151,7 @@ es_meter_read_done(const EsReadMeter *meter, int kind, int64 events)
 		[ES_READ_EVENT] = "event",
 		[ES_READ_TYPE] = "type",
 		[ES_READ_CORRELATION] = "correlation",
+		[ES_READ_QUERY] = "query",
 	};
 	double		duration;
 

@@ -54,30 +54,45 @@ es_name_matches(const EsNames *names, const char *data, int length)
 	return false;
 }
 
-/* The fields of a recorded_event from a row of event_log, data as it is kept. */
-static inline void
-fill_fields(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+EsBodyHook	es_body_hook = NULL;
+
+/* The body of an event as it is stored. */
+EsEventBody
+es_event_body(const Datum *row, const bool *row_nulls)
+{
+	return (EsEventBody) {row[LOG_EVENT_TYPE], row[LOG_DATA], row[LOG_METADATA], row_nulls[LOG_METADATA]};
+}
+
+/* The fields of a recorded_event from a row of event_log and the body to show. */
+void
+es_event_fields(text *stream, const Datum *row, const bool *row_nulls, const EsEventBody *body,
+				Datum *values, bool *nulls)
 {
 	memset(nulls, false, RECORDED_NFIELDS * sizeof(bool));
 	values[FIELD_POSITION] = row[LOG_POSITION];
 	values[FIELD_STREAM] = PointerGetDatum(stream);
 	values[FIELD_VERSION] = row[LOG_VERSION];
 	values[FIELD_EVENT_ID] = row[LOG_EVENT_ID];
-	values[FIELD_TYPE] = row[LOG_EVENT_TYPE];
-	values[FIELD_DATA] = row[LOG_DATA];
-	values[FIELD_METADATA] = row[LOG_METADATA];
+	values[FIELD_TYPE] = body->type;
+	values[FIELD_DATA] = body->data;
+	values[FIELD_METADATA] = body->metadata;
 	values[FIELD_CORRELATION_ID] = row[LOG_CORRELATION_ID];
 	values[FIELD_CAUSATION_ID] = row[LOG_CAUSATION_ID];
 	values[FIELD_CREATED_AT] = row[LOG_CREATED_AT];
-	nulls[FIELD_METADATA] = row_nulls[LOG_METADATA];
+	nulls[FIELD_METADATA] = body->metadata_isnull;
 	nulls[FIELD_CORRELATION_ID] = row_nulls[LOG_CORRELATION_ID];
 	nulls[FIELD_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
 }
 
+/* The fields of a recorded_event as its readers get it, data as jsonb, from a row of event_log of the store in use. */
 void
-es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+es_recorded_event(const EsStore *store, text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
 {
-	fill_fields(stream, row, row_nulls, values, nulls);
+	EsEventBody body = es_event_body(row, row_nulls);
+
+	if (es_body_hook == NULL || !es_body_hook(row, &body))
+		body.data = es_payload_of_row(row, store->payload, ES_PAYLOAD_JSONB);
+	es_event_fields(stream, row, row_nulls, &body, values, nulls);
 }
 
 /*
@@ -98,8 +113,7 @@ es_put_begin(EsPut *put, FunctionCallInfo fcinfo, const EsStore *store)
 				(es_problem(ERRCODE_DATATYPE_MISMATCH, ES_MEMBERS(ES_TEXT("type", format_type_be(type))),
 							"data cannot be read as %s", format_type_be(type)),
 				 errhint("Pass null::json, null::text, null::jsonb or null::bytea.")));
-	if (put->wanted != put->kept)
-		put->row = AllocSetContextCreate(CurrentMemoryContext, "event_store payload", ALLOCSET_DEFAULT_SIZES);
+	put->row = AllocSetContextCreate(CurrentMemoryContext, "event_store payload", ALLOCSET_DEFAULT_SIZES);
 }
 
 /* The sink of such a function; target is its EsPut. */
@@ -107,20 +121,18 @@ void
 es_put_event(void *target, text *stream, const Datum *row, const bool *row_nulls)
 {
 	EsPut	   *put = target;
+	EsEventBody body = es_event_body(row, row_nulls);
+	MemoryContext caller = MemoryContextSwitchTo(put->row);
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
 
-	fill_fields(stream, row, row_nulls, values, nulls);
-	if (put->row != NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(put->row);
-
-		values[FIELD_DATA] = es_payload_of_row(row, put->kept, put->wanted);
-		MemoryContextSwitchTo(caller);
-	}
+	body.data = es_body_hook != NULL && es_body_hook(row, &body) ?
+		es_payload_convert(body.data, ES_PAYLOAD_JSONB, put->wanted, false) :
+		es_payload_of_row(row, put->kept, put->wanted);
+	es_event_fields(stream, row, row_nulls, &body, values, nulls);
 	tuplestore_putvalues(put->result->setResult, put->result->setDesc, values, nulls);
-	if (put->row != NULL)
-		MemoryContextReset(put->row);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(put->row);
 }
 
 /* Does this reader have to go by the durable mark? */

@@ -28,6 +28,24 @@ enum EsRecordedField
 	RECORDED_NFIELDS
 };
 
+/* What of an event its reader may be given in another form than it is stored in. */
+typedef struct EsEventBody
+{
+	Datum		type;
+	Datum		data;
+	Datum		metadata;
+	bool		metadata_isnull;
+} EsEventBody;
+
+/*
+ * Puts the body of an event of the store in use into the form that readers
+ * want, for a floor above; row is its row of event_log.  Tells whether it
+ * changed anything; then data is a jsonb, whatever the store keeps.  What it puts
+ * in place is palloc'd.
+ */
+typedef bool (*EsBodyHook) (const Datum *row, EsEventBody *body);
+extern EsBodyHook es_body_hook;
+
 /* A list of names to filter by; NULL data: no filter. */
 typedef struct EsNames
 {
@@ -66,17 +84,22 @@ extern int64 es_read_in_order(EsStore *store, Relation log, const EsReadQuery *q
 extern bool es_read_position(EsStore *store, Relation log, int64 position, Snapshot snapshot,
 							 EsEventSink sink, void *target);
 
+extern EsEventBody es_event_body(const Datum *row, const bool *row_nulls);
+extern void es_event_fields(text *stream, const Datum *row, const bool *row_nulls, const EsEventBody *body,
+							Datum *values, bool *nulls);
+
 /* Where a function that returns recorded_events puts them. */
 typedef struct EsPut
 {
 	ReturnSetInfo *result;
 	EsPayload	kept;			/* what the store keeps */
 	EsPayload	wanted;			/* what the field data of the result is */
-	MemoryContext row;			/* for what is made of a row; NULL: nothing is */
+	MemoryContext row;			/* for what is made of a row */
 } EsPut;
 
 extern void es_put_begin(EsPut *put, FunctionCallInfo fcinfo, const EsStore *store);
-extern void es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls);
+extern void es_recorded_event(const EsStore *store, text *stream, const Datum *row, const bool *row_nulls,
+							  Datum *values, bool *nulls);
 extern void es_put_event(void *put, text *stream, const Datum *row, const bool *nulls);
 extern bool es_name_matches(const EsNames *names, const char *data, int length);
 

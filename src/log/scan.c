@@ -114,6 +114,23 @@ es_scan_log(EsScan *scan, EsStore *store, Relation log, int64 low, int64 high, b
 	begin_index(scan, log, store->log_by_position, snapshot, keys, 2, backward);
 }
 
+/* Turn a scan that es_scan_log has begun to the event at one position. */
+void
+es_scan_log_at(EsScan *scan, EsStore *store, Relation log, int64 position, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	if (scan->portal != NULL)
+	{
+		es_scan_end(scan);
+		es_scan_log(scan, store, log, position, position, false, snapshot);
+		return;
+	}
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(position));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(position));
+	index_rescan(scan->desc, keys, 2, NULL, 0);
+}
+
 /* Begin to read the event with an id, at most one row; otherwise as es_scan_stream. */
 void
 es_scan_event_id(EsScan *scan, EsStore *store, Relation log, const pg_uuid_t *id, Snapshot snapshot)

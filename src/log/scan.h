@@ -36,6 +36,7 @@ extern void es_scan_stream(EsScan *scan, EsStore *store, Relation log, int64 str
 						   int64 low, int64 high, bool backward, Snapshot snapshot);
 extern void es_scan_log(EsScan *scan, EsStore *store, Relation log,
 						int64 low, int64 high, bool backward, Snapshot snapshot);
+extern void es_scan_log_at(EsScan *scan, EsStore *store, Relation log, int64 position, Snapshot snapshot);
 extern void es_scan_event_id(EsScan *scan, EsStore *store, Relation log,
 							 const pg_uuid_t *id, Snapshot snapshot);
 extern void es_scan_key(EsScan *scan, Relation log, Oid index, RegProcedure equal, Oid collation, Datum key,

@@ -13,7 +13,8 @@
  * Two names with one hash share a lock, which costs a wait and nothing else.
  * A transaction that locks very many streams would fill the lock table of the
  * whole server; from event_store.max_stream_locks on it locks event_log itself
- * against all other appends instead.
+ * against all other appends instead.  Tags (log/tag) are locked in the same way,
+ * in a space of their own, and count as streams.
  *
  * Ids and names are remembered with the store, limits and metadata are not.  A
  * deletion invalidates event_streams in every session when it commits, before
@@ -43,6 +44,7 @@
 #include "base/errors.h"
 #include "base/settings.h"
 #include "base/xact.h"
+#include "log/admit.h"
 #include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -179,11 +181,31 @@ es_stream_lock_key(text *name)
 		UINT64CONST(0xFFFFFFFFFFFF);
 }
 
+static inline void
+set_tag_in(LOCKTAG *tag, Oid space, uint64 key)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, space, (uint32) key, (uint16) (key >> 32));
+	tag->locktag_type = LOCKTAG_USERLOCK;
+}
+
 static void
 set_tag(LOCKTAG *tag, const EsStore *store, uint64 key)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, store->log, (uint32) key, (uint16) (key >> 32));
-	tag->locktag_type = LOCKTAG_USERLOCK;
+	set_tag_in(tag, store->log, key);
+}
+
+/* Take a lock, or in place of one too many that on the log. */
+static inline void
+lock_until_end(const LOCKTAG *tag, Relation log, LOCKMODE mode)
+{
+	if (stream_locks >= es_max_stream_locks)
+	{
+		if (es_lock_held_by_me(tag, mode))
+			return;
+		LockRelation(log, ShareRowExclusiveLock);
+	}
+	else if (LockAcquire(tag, mode, false, false) == LOCKACQUIRE_OK)
+		stream_locks++;
 }
 
 /*
@@ -196,18 +218,47 @@ es_stream_lock(EsStore *store, Relation log, uint64 key)
 	LOCKTAG		tag;
 
 	set_tag(&tag, store, key);
-
-	if (stream_locks >= es_max_stream_locks)
-	{
-		if (es_lock_held_by_me(&tag, ExclusiveLock))
-			return;
-		LockRelation(log, ShareRowExclusiveLock);
-	}
-	else if (LockAcquire(&tag, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
-		stream_locks++;
+	lock_until_end(&tag, log, ExclusiveLock);
 
 	/* hear of a deletion by the transaction that held the lock before us */
 	AcceptInvalidationMessages();
+}
+
+/* Lock a tag in the same way; log/tag tells the modes. */
+void
+es_tag_lock(EsStore *store, Relation log, uint64 key, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_tag_in(&tag, store->tags, key);
+	lock_until_end(&tag, log, mode);
+}
+
+/* Wait until nobody else holds a lock on a tag that conflicts with the mode. */
+void
+es_tag_wait(EsStore *store, uint64 key, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_tag_in(&tag, store->tags, key);
+	(void) LockAcquire(&tag, mode, false, false);
+	LockRelease(&tag, mode, false);
+}
+
+bool
+es_tag_lock_held(EsStore *store, uint64 key, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_tag_in(&tag, store->tags, key);
+	return es_lock_held_by_me(&tag, mode);
+}
+
+/* Can so many more streams and tags be locked one by one? */
+bool
+es_lock_count_fits(int count)
+{
+	return count <= es_max_stream_locks - stream_locks;
 }
 
 /*
@@ -246,7 +297,7 @@ es_stream_locks_fit(EsStore *store, const uint64 *keys, int count)
 {
 	int			more = 0;
 
-	if (count <= es_max_stream_locks - stream_locks)
+	if (es_lock_count_fits(count))
 		return true;
 	for (int i = 0; i < count; i++)
 	{
@@ -256,7 +307,7 @@ es_stream_locks_fit(EsStore *store, const uint64 *keys, int count)
 		if (!es_lock_held_by_me(&tag, ExclusiveLock))
 			more++;
 	}
-	return more <= es_max_stream_locks - stream_locks;
+	return es_lock_count_fits(more);
 }
 
 /* Lock an event id in the same way, in a table with no index to keep ids unique. */
@@ -450,10 +501,15 @@ fill_indexes(Relation streams, TupleTableSlot *slot, bool update, bool only_summ
 void
 es_stream_create(EsStore *store, int64 id, text *name, TimestampTz now)
 {
-	Relation	streams = table_open(store->streams, RowExclusiveLock);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(streams), &TTSOpsVirtual);
-	Datum	   *values = slot->tts_values;
+	Relation	streams;
+	TupleTableSlot *slot;
+	Datum	   *values;
 	const char *data = VARDATA_ANY(name);
+
+	es_admit_stream(store);
+	streams = table_open(store->streams, RowExclusiveLock);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(streams), &TTSOpsVirtual);
+	values = slot->tts_values;
 
 	/* there may be more columns, all of them dropped */
 	ExecStoreAllNullTuple(slot);

@@ -16,6 +16,7 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "access/xlog.h"
@@ -62,6 +63,7 @@ enum Invariant
 	ID_FITS,
 	BELOW_SEQUENCE,
 	INDEXED,
+	TAGS_INDEXED,
 	MARK_SAFE,
 	MARK_FOLLOWS,
 	NINVARIANTS
@@ -80,6 +82,7 @@ static const char *const invariants[NINVARIANTS] = {
 	[ID_FITS] = "event ids made here name the position of their event",
 	[BELOW_SEQUENCE] = "positions have come from the sequence",
 	[INDEXED] = "indexes have an entry for each row",
+	[TAGS_INDEXED] = "tags are in their index",
 	[MARK_SAFE] = "the durable mark is below the horizon",
 	[MARK_FOLLOWS] = "the durable mark follows the horizon",
 };
@@ -238,9 +241,9 @@ verify_streams(Verification *v)
 	SPI_finish();
 }
 
-/* Look for values that are there more than once. */
+/* Take what a query finds, how many and an example, of which the text says what is wrong with it. */
 static void
-verify_unique(Verification *v, enum Invariant which, EsStatement statement, Datum *parameters)
+verify_none(Verification *v, enum Invariant which, EsStatement statement, Datum *parameters, const char *wrong)
 {
 	bool		isnull;
 	int64		count;
@@ -248,13 +251,20 @@ verify_unique(Verification *v, enum Invariant which, EsStatement statement, Datu
 	SPI_connect();
 	if (SPI_execute_snapshot(es_statement_plan(v->store, statement), parameters, NULL,
 							 v->snapshot, InvalidSnapshot, true, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for duplicates");
+		elog(ERROR, "could not look for violations");
 	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	if (count > 0)
-		violation(v, which, "%s is there more than once", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+		violation(v, which, "%s %s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), wrong);
 	v->findings[which].violations = count;
 	checked(v, which);
 	SPI_finish();
+}
+
+/* Look for values that are there more than once. */
+static void
+verify_unique(Verification *v, enum Invariant which, EsStatement statement, Datum *parameters)
+{
+	verify_none(v, which, statement, parameters, "is there more than once");
 }
 
 /* Count the rows of a plain table, and those whose event id is not made here. */
@@ -405,6 +415,19 @@ verify_guards(Verification *v, Relation rel)
 		violation(v, GUARDED, "table %s has no trigger %s that fires", RelationGetRelationName(rel), missing);
 }
 
+/* The index of tags, which is nobody's business but the owner's. */
+static void
+verify_tags(Verification *v)
+{
+	Relation	tags = table_open(v->store->tags, AccessShareLock);
+
+	verify_guards(v, tags);
+	verify_indexes(v, tags);
+	table_close(tags, AccessShareLock);
+	if (pg_class_aclcheck(v->store->tags, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		verify_none(v, TAGS_INDEXED, ES_STMT_VERIFY_TAGS, NULL, "stands where it does not belong, or not where it does");
+}
+
 static void
 verify(Verification *v)
 {
@@ -446,6 +469,8 @@ verify(Verification *v)
 		verify_indexes(v, v->log);
 		verify_indexes(v, v->streams);
 	}
+	if (OidIsValid(store->tags) && store->defect == NULL)
+		verify_tags(v);
 	if (v->horizon > 0)
 		verify_mark(v);
 }

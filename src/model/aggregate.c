@@ -15,7 +15,6 @@
 #include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -24,36 +23,14 @@
 #include "base/extension.h"
 #include "model/aggregate.h"
 #include "model/apply.h"
+#include "model/by_type.h"
 
 /* An entry of by_type. */
-typedef struct TypeKey
+typedef struct EsTypeApply
 {
-	const char *type;
-	int			length;
-} TypeKey;
-
-typedef struct TypeEntry
-{
-	TypeKey		key;			/* hash key */
+	EsByType	type;			/* hash key */
 	EsApply		apply;
-} TypeEntry;
-
-static uint32
-type_key_hash(const void *key, Size size)
-{
-	const TypeKey *type = key;
-
-	return hash_bytes((const unsigned char *) type->type, type->length);
-}
-
-static int
-type_key_match(const void *a, const void *b, Size size)
-{
-	const TypeKey *left = a;
-	const TypeKey *right = b;
-
-	return left->length == right->length && memcmp(left->type, right->type, left->length) == 0 ? 0 : 1;
-}
+} EsTypeApply;
 
 /* Prepare a function for use and fold it into what is known of the aggregate. */
 static void
@@ -101,24 +78,15 @@ load_functions_by_type(EsAggregate *aggregate)
 	{
 		Datum		values[APPLY_NCOLUMNS];
 		bool		nulls[APPLY_NCOLUMNS];
-		TypeKey		type;
-		TypeEntry  *added;
+		char	   *type;
+		EsTypeApply *added;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		if (aggregate->by_type == NULL)
-		{
-			HASHCTL		ctl = {
-				.keysize = sizeof(TypeKey), .entrysize = sizeof(TypeEntry),
-				.hash = type_key_hash, .match = type_key_match, .hcxt = CurrentMemoryContext
-			};
-
-			aggregate->by_type = hash_create("event_store apply functions", 16, &ctl,
-											 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-		}
-		type.type = TextDatumGetCString(values[APPLY_EVENT_TYPE]);
-		type.length = strlen(type.type);
-		added = hash_search(aggregate->by_type, &type, HASH_ENTER, NULL);
-		aggregate->definition = hash_bytes_extended((const unsigned char *) type.type, type.length, aggregate->definition);
+			aggregate->by_type = es_by_type_create("event_store apply functions", sizeof(EsTypeApply));
+		type = TextDatumGetCString(values[APPLY_EVENT_TYPE]);
+		added = es_by_type_enter(aggregate->by_type, type, NULL);
+		aggregate->definition = hash_bytes_extended((const unsigned char *) type, strlen(type), aggregate->definition);
 		add_function(aggregate, TextDatumGetCString(values[APPLY_FUNCTION]), &added->apply);
 	}
 	systable_endscan(scan);
@@ -194,11 +162,16 @@ es_aggregate_apply(EsAggregate *aggregate, const char *type, int length)
 {
 	if (aggregate->by_type != NULL)
 	{
-		TypeKey		key = {type, length};
-		TypeEntry  *entry = hash_search(aggregate->by_type, &key, HASH_FIND, NULL);
+		EsTypeApply *entry = aggregate->last;
 
+		/* most events are of the type of the one before */
+		if (entry == NULL || entry->type.length != length || memcmp(entry->type.type, type, length) != 0)
+			entry = es_by_type_find(aggregate->by_type, type, length);
 		if (entry != NULL)
+		{
+			aggregate->last = entry;
 			return &entry->apply;
+		}
 	}
 	return aggregate->apply;
 }

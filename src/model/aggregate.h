@@ -63,7 +63,7 @@ typedef struct EsAggregate
 	EsPrepared	prepared;
 	char	   *prefix;			/* of its streams' names; the identity follows */
 	int			snapshot_every; /* events between snapshots, 0: none */
-	int64		definition;		/* hash of all that the state depends on */
+	int64		definition;		/* hash of all of it that the state depends on */
 	bool		ignore_unknown; /* events that no function takes are passed over */
 
 	Oid			state_type;
@@ -76,6 +76,7 @@ typedef struct EsAggregate
 
 	EsApply    *apply;			/* for types without a function of their own, or NULL */
 	struct HTAB *by_type;		/* functions by event type, or NULL */
+	struct EsTypeApply *last;	/* entry of by_type that was used last, or NULL */
 } EsAggregate;
 
 extern EsAggregate *es_aggregate_take(const char *name, const EsStore *store, Relation log);

@@ -12,6 +12,9 @@
  * Under REPEATABLE READ and SERIALIZABLE the snapshot cannot move: if the
  * stream has changed since, the append raises 40001.
  *
+ * Before and after all of that, middleware sees the command as a pipeline, a
+ * JSON object, and may change it or halt it (model/middleware).
+ *
  * A command with an id of the caller's is remembered with its result, in the
  * same transaction (model/repeat); who sends it again gets that result.
  */
@@ -41,10 +44,14 @@
 #include "log/hot.h"
 #include "log/stream.h"
 #include "model/command.h"
+#include "model/middleware.h"
 #include "model/rehydrate.h"
 #include "model/repeat.h"
 #include "model/snapshot.h"
+#include "observe/counters.h"
+#include "observe/problem.h"
 #include "observe/schema.h"
+#include "store/event_id.h"
 
 /* Fields of the type execution_result. */
 enum ResultField
@@ -59,6 +66,7 @@ enum ResultField
 	RESULT_COMMAND_ID,
 	RESULT_CORRELATION_ID,
 	RESULT_REPEATED,
+	RESULT_RESPONSE,
 	RESULT_NFIELDS
 };
 
@@ -69,6 +77,7 @@ typedef struct Execution
 	Relation	log;
 	EsCommand  *command;
 	EsAggregate *aggregate;
+	EsMiddleware *middleware;	/* or NULL */
 
 	/* what was asked for */
 	Jsonb	   *asked;			/* the command as it came */
@@ -79,7 +88,7 @@ typedef struct Execution
 	pg_uuid_t  *causation_id;
 	Jsonb	   *metadata;		/* for every event, or NULL */
 	int64		expected;
-	int			attempts;		/* times it may meet somebody else's lock */
+	int			retries;		/* how often it may try again after meeting another one */
 	bool		returning_state;
 
 	/* what came of it */
@@ -89,6 +98,7 @@ typedef struct Execution
 	EsFold	   *fold;			/* NULL: not needed, the command is a repeat */
 	EsCommandDone done;
 	bool		repeated;
+	Jsonb	   *pipeline;		/* as the middleware has left it */
 } Execution;
 
 static pg_uuid_t *
@@ -308,7 +318,11 @@ keep_state(Execution *x)
 	PG_END_TRY();
 }
 
-/* Lock the aggregate's stream; who finds it locked has met another command, and tries again if it may. */
+/*
+ * Lock the aggregate's stream.  To find it locked is a failed attempt: another
+ * command, or an append, was first.  The next one queues for the lock and
+ * folds what the other has left, so it is the last.
+ */
 static void
 lock_stream(Execution *x)
 {
@@ -316,11 +330,12 @@ lock_stream(Execution *x)
 
 	if (es_stream_lock_if_free(x->store, x->log, key))
 		return;
-	if (x->attempts == 0)
+	if (x->retries == 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_ES_TOO_MANY_ATTEMPTS, ES_MEMBERS(ES_TEXT("stream", text_to_cstring(x->stream))),
 							"stream \"%s\" is in use by another command", text_to_cstring(x->stream)),
 				 errhint("Dispatch the command again, or let it wait with retry_attempts above 0.")));
+	es_count(ES_DISPATCH_RETRIES, 1);
 	es_stream_lock(x->store, x->log, key);
 }
 
@@ -382,7 +397,11 @@ execute(Execution *x)
 		x->fold = es_rehydrate(x->aggregate, x->store, x->log, x->stream, &es_unbounded, &x->stream_id);
 		if (!es_expected_met(x->expected, x->fold->version))
 			es_expected_check(x->expected, x->fold->version, text_to_cstring(x->stream));
+		x->done.version = x->fold->version;
 		run_handlers(x);
+		/* without events of its own it may have nothing to commit that comes after what it has read */
+		if (x->fold->version == x->done.version)
+			es_hot_confirm(x->store, x->log, x->stream_id, x->fold->version, GetActiveSnapshot());
 		x->done.version = x->fold->version;
 		if (x->given_id)
 			es_command_remember(x->store, x->command_id, request_hash(x), &x->done);
@@ -418,6 +437,140 @@ execute_within(Execution *x, int64 timeout)
 				(es_problem(ERRCODE_ES_EXECUTION_TIMEOUT, ES_MEMBERS(ES_INT("timeout_ms", timeout)),
 							"the command has taken longer than %lld ms", (long long) timeout),
 				 errhint("Nothing of it was done. Dispatch it again, or with a longer timeout.")));
+	}
+	PG_END_TRY();
+}
+
+static void
+execute_in_time(Execution *x, int64 timeout)
+{
+	if (timeout > 0)
+		execute_within(x, timeout);
+	else
+		execute(x);
+}
+
+/* --- middleware --- */
+
+/* The command as it enters the first stage. */
+static Jsonb *
+make_pipeline(const Execution *x)
+{
+	Jsonb	   *pipeline = es_pipeline_new();
+
+	pipeline = es_pipeline_set_text(pipeline, "type", x->command->prepared.name);
+	pipeline = es_pipeline_set_text(pipeline, "aggregate", x->command->aggregate);
+	pipeline = es_pipeline_set(pipeline, "command", x->body);
+	pipeline = es_pipeline_set_text(pipeline, "command_id", es_event_id_to_string(x->command_id));
+	pipeline = es_pipeline_set_text(pipeline, "correlation_id", es_event_id_to_string(x->correlation_id));
+	if (x->causation_id != NULL)
+		pipeline = es_pipeline_set_text(pipeline, "causation_id", es_event_id_to_string(x->causation_id));
+	pipeline = es_pipeline_set(pipeline, "metadata", x->metadata ? x->metadata : es_pipeline_new());
+	return es_pipeline_set(pipeline, "assigns", es_pipeline_new());
+}
+
+/* What middleware has changed before the dispatch: the command and the metadata. */
+static void
+take_pipeline(Execution *x)
+{
+	Jsonb	   *command = es_pipeline_get(x->pipeline, "command");
+	Jsonb	   *metadata = es_pipeline_get(x->pipeline, "metadata");
+
+	if (command == NULL || !JB_ROOT_IS_OBJECT(command) || (metadata != NULL && !JB_ROOT_IS_OBJECT(metadata)))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("command", x->command->prepared.name)),
+							"middleware has left no object as the command or as its metadata"),
+				 errhint("The members command and metadata of a pipeline are JSON objects.")));
+	x->body = command;
+	x->metadata = metadata != NULL && JB_ROOT_COUNT(metadata) > 0 ? metadata : NULL;
+}
+
+/* What came of the command, for the stage after it. */
+static Jsonb *
+result_for_pipeline(const Execution *x)
+{
+	Jsonb	   *result = es_pipeline_new();
+	JsonbValue	repeated = {.type = jbvBool, .val.boolean = x->repeated};
+
+	result = es_pipeline_set_text(result, "id", text_to_cstring(x->id));
+	result = es_pipeline_set_number(result, "version", x->done.version);
+	result = es_pipeline_set_number(result, "events", x->done.events);
+	if (x->done.events > 0)
+	{
+		result = es_pipeline_set_number(result, "first_position", x->done.first_position);
+		result = es_pipeline_set_number(result, "last_position", x->done.last_position);
+	}
+	return es_pipeline_set(result, "repeated", JsonbValueToJsonb(&repeated));
+}
+
+/* Execute a command, through the middleware before and after it. */
+static void
+execute_piped(Execution *x, int64 timeout)
+{
+	x->pipeline = es_middleware_run(x->middleware, ES_STAGE_BEFORE_DISPATCH, x->pipeline);
+	take_pipeline(x);
+	execute_in_time(x, timeout);
+	x->pipeline = es_pipeline_set(x->pipeline, "result", result_for_pipeline(x));
+	x->pipeline = es_middleware_run(x->middleware, ES_STAGE_AFTER_DISPATCH, x->pipeline);
+}
+
+/* Tell middleware of a failure; should that fail in its turn, the server's log tells. */
+static void
+tell_failure(Execution *x, const ErrorData *failure)
+{
+	EsFailure	f = {
+		.sqlstate = failure->sqlerrcode, .message = failure->message, .detail = failure->detail, .hint = failure->hint
+	};
+	Jsonb	   *document = DatumGetJsonbP(es_document_jsonb(es_problem_from_failure(&f, NULL)));
+	EsAttempt	attempt;
+
+	es_attempt_begin(&attempt);
+	PG_TRY();
+	{
+		/* a new one: of the one in use a function may have been interrupted */
+		EsMiddleware *middleware = es_middleware_take(x->store, x->log);
+
+		if (middleware != NULL)
+		{
+			(void) es_middleware_run(middleware, ES_STAGE_AFTER_FAILURE, es_pipeline_set(x->pipeline, "error", document));
+			es_middleware_give(middleware);
+		}
+		es_attempt_succeeded(&attempt);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = es_attempt_failed(&attempt);
+
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		ereport(LOG,
+				(errmsg("middleware could not be told of a failure of command \"%s\": %s",
+						x->command->prepared.name, error->message)));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+}
+
+/* execute_piped, whose failure middleware wants to see; the caller gets it as it is. */
+static void
+execute_watched(Execution *x, int64 timeout)
+{
+	EsAttempt	attempt;
+
+	es_attempt_begin(&attempt);
+	PG_TRY();
+	{
+		execute_piped(x, timeout);
+		es_attempt_succeeded(&attempt);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = es_attempt_failed(&attempt);
+
+		/* a cancelled statement is to end */
+		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+			tell_failure(x, error);
+		ReThrowError(error);
 	}
 	PG_END_TRY();
 }
@@ -464,6 +617,7 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 	Datum		values[RESULT_NFIELDS];
 	bool		nulls[RESULT_NFIELDS] = {0};
 	int64		timeout = 0;
+	Jsonb	   *response = NULL;
 
 	es_require_argument(fcinfo, 0, "type");
 	es_require_argument(fcinfo, 1, "command");
@@ -491,7 +645,12 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 							"the metadata is not a JSON object"),
 				 errhint("Pass an object, whose members every event of the command gets, or null.")));
 	x.expected = PG_GETARG_INT64(6);
-	x.attempts = PG_GETARG_INT32(8);
+	x.retries = PG_GETARG_INT32(8);
+	if (x.retries < 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "retry_attempts")),
+							"retry_attempts is negative"),
+				 errhint("Pass 0 to give up at once when another command is at the same aggregate.")));
 	x.returning_state = PG_GETARG_BOOL(9);
 	if (!PG_ARGISNULL(7) && (timeout = es_interval_ms(PG_GETARG_INTERVAL_P(7))) <= 0)
 		ereport(ERROR,
@@ -513,11 +672,21 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 	if (timeout == 0)
 		timeout = x.command->timeout;
 
-	if (timeout > 0)
-		execute_within(&x, timeout);
+	x.middleware = es_middleware_take(x.store, x.log);
+	if (x.middleware != NULL)
+	{
+		x.pipeline = make_pipeline(&x);
+		if (x.middleware->stages[ES_STAGE_AFTER_FAILURE] != NIL)
+			execute_watched(&x, timeout);
+		else
+			execute_piped(&x, timeout);
+		es_middleware_give(x.middleware);
+		response = es_pipeline_get(x.pipeline, "response");
+	}
 	else
-		execute(&x);
+		execute_in_time(&x, timeout);
 
+	nulls[RESULT_RESPONSE] = response == NULL;
 	nulls[RESULT_FIRST_POSITION] = nulls[RESULT_LAST_POSITION] = x.done.events == 0;
 	nulls[RESULT_STATE] = !x.returning_state || x.fold->state_isnull;
 	values[RESULT_AGGREGATE] = CStringGetTextDatum(x.command->aggregate);
@@ -531,6 +700,7 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 	values[RESULT_COMMAND_ID] = UUIDPGetDatum(x.command_id);
 	values[RESULT_CORRELATION_ID] = UUIDPGetDatum(x.correlation_id);
 	values[RESULT_REPEATED] = BoolGetDatum(x.repeated);
+	values[RESULT_RESPONSE] = JsonbPGetDatum(response);
 
 	if (x.fold != NULL)
 		es_fold_end(x.fold);

@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "nodes/makefuncs.h"
@@ -51,18 +52,23 @@ error_context(void *arg)
 
 /*
  * Begin to fold a stream's events, from the initial state.  The fold lives in
- * a context of its own below the current one; stream must stay.
+ * a context of its own below the current one; stream must stay.  The store's
+ * upcasters are those of now until the end of the fold.
  */
 EsFold *
-es_fold_begin(EsAggregate *aggregate, text *stream)
+es_fold_begin(EsAggregate *aggregate, text *stream, const EsStore *store, Relation log)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "event_store fold", ALLOCSET_SMALL_SIZES);
 	EsFold	   *fold = MemoryContextAllocZero(context, sizeof(EsFold));
-	MemoryContext caller;
+	MemoryContext caller = MemoryContextSwitchTo(context);
 
 	fold->context = context;
 	fold->aggregate = aggregate;
 	fold->stream = stream;
+	fold->payload = store->payload;
+	fold->upcasters = es_upcasters_take(store, log);
+	fold->definition = fold->upcasters == NULL ? aggregate->definition :
+		(int64) hash_combine64(aggregate->definition, fold->upcasters->definition);
 	fold->states[0] = AllocSetContextCreate(context, "event_store state", ALLOCSET_START_SMALL_SIZES);
 	fold->states[1] = AllocSetContextCreate(context, "event_store state", ALLOCSET_START_SMALL_SIZES);
 	fold->event = AllocSetContextCreate(context, "event_store event", ALLOCSET_START_SMALL_SIZES);
@@ -70,10 +76,10 @@ es_fold_begin(EsAggregate *aggregate, text *stream)
 	fold->state_isnull = aggregate->initial == NULL;
 	if (!fold->state_isnull)
 	{
-		caller = MemoryContextSwitchTo(fold->states[0]);
+		MemoryContextSwitchTo(fold->states[0]);
 		fold->state = InputFunctionCall(&aggregate->state_input, aggregate->initial, aggregate->state_parameter, -1);
-		MemoryContextSwitchTo(caller);
 	}
+	MemoryContextSwitchTo(caller);
 	return fold;
 }
 
@@ -90,9 +96,9 @@ es_fold_start_from(EsFold *fold, int64 version, Datum state, bool isnull)
 	MemoryContextSwitchTo(caller);
 }
 
-/* The row, with its data as jsonb, as a recorded_event, in the current context. */
+/* The row as a recorded_event with this body, in the current context. */
 static Datum
-recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls, Datum data)
+recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls, const EsEventBody *body)
 {
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
@@ -105,8 +111,7 @@ recorded_event(EsFold *fold, const Datum *row, const bool *row_nulls, Datum data
 		fold->event_type = lookup_rowtype_tupdesc_copy(es_apply_event_type(), -1);
 		MemoryContextSwitchTo(caller);
 	}
-	es_recorded_event(fold->stream, row, row_nulls, values, nulls);
-	values[FIELD_DATA] = data;
+	es_event_fields(fold->stream, row, row_nulls, body, values, nulls);
 	return HeapTupleGetDatum(heap_form_tuple(fold->event_type, values, nulls));
 }
 
@@ -137,13 +142,26 @@ keep_state(EsFold *fold, Datum result)
 	fold->turn = 1 - fold->turn;
 }
 
+/* Put the body of an event into its form of today; returns its type. */
+static text *
+upcast_body(EsFold *fold, const Datum *row, EsEventBody *body)
+{
+	if (fold->upcasters != NULL)
+	{
+		body->data = es_payload_of_row(row, fold->payload, ES_PAYLOAD_JSONB);
+		(void) es_upcast(fold->upcasters, row, body);
+	}
+	return DatumGetTextPP(body->type);
+}
+
 /* Apply one event, a row of event_log with the next version. */
 void
 es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 {
 	EsAggregate *aggregate = fold->aggregate;
 	MemoryContext caller = MemoryContextSwitchTo(fold->event);
-	text	   *type = DatumGetTextPP(values[LOG_EVENT_TYPE]);
+	EsEventBody body = es_event_body(values, nulls);
+	text	   *type = upcast_body(fold, values, &body);
 	Applying	applying = {fold, DatumGetInt64(values[LOG_VERSION]), VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)};
 	ErrorContextCallback callback = {.previous = error_context_stack, .callback = error_context, .arg = &applying};
 	EsApply    *apply = es_aggregate_apply(aggregate, applying.type, applying.type_length);
@@ -162,7 +180,6 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 	if (apply != NULL)
 	{
 		ParamExternData *params = aggregate->prepared.parameters->params;
-		Datum		data = es_payload_of_row(values, fold->payload, ES_PAYLOAD_JSONB);
 		bool		isnull;
 
 		/* an expression may use the state twice: only a function of its own may change it in place */
@@ -170,9 +187,11 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 			MakeExpandedObjectReadOnly(fold->state, fold->state_isnull, aggregate->state_length) : fold->state;
 		params[ES_PARAM_STATE].isnull = fold->state_isnull;
 		params[ES_PARAM_TYPE].value = PointerGetDatum(type);
-		params[ES_PARAM_DATA].value = data;
+		if (fold->upcasters == NULL)
+			body.data = es_payload_of_row(values, fold->payload, ES_PAYLOAD_JSONB);
+		params[ES_PARAM_DATA].value = body.data;
 		if (apply->form == ES_APPLY_EVENT)
-			params[ES_PARAM_EVENT].value = recorded_event(fold, values, nulls, data);
+			params[ES_PARAM_EVENT].value = recorded_event(fold, values, nulls, &body);
 
 		result = es_prepared_call(&aggregate->prepared, &apply->call, &isnull);
 		if (isnull)
@@ -197,6 +216,8 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 void
 es_fold_end(EsFold *fold)
 {
+	if (fold->upcasters != NULL)
+		es_upcasters_give(fold->upcasters);
 	MemoryContextDelete(fold->context);
 }
 

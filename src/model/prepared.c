@@ -20,6 +20,10 @@
  * The functions run as whoever calls, like triggers; so only somebody who
  * could put a trigger on the store's tables, or a superuser, may have
  * registered them, or else the caller.
+ *
+ * What is called by no name but always, as upcasters and middleware, is one
+ * thing made of all rows of its registry.  There the rows of others are passed
+ * over, the caller's too: a read must not depend on who reads.
  */
 #include "postgres.h"
 
@@ -126,6 +130,13 @@ es_prepared_watch_type(EsPrepared *prepared, Oid type)
 	prepared->entry->relation = get_typ_typrelid(type);
 }
 
+/* Make the thing stale when any function changes, for one that was looked for and not found. */
+void
+es_prepared_watch_functions(EsPrepared *prepared)
+{
+	prepared->entry->watch_all = true;
+}
+
 /* The row of a registry with a name, palloc'd; NULL if there is none. */
 HeapTuple
 es_prepared_find_row(Relation registry, const char *name)
@@ -186,6 +197,13 @@ is_current(const EsPrepared *prepared)
 		if (!((EsCall *) lfirst(lc))->planned->is_valid)
 			return false;
 	return true;
+}
+
+/* Does a thing made of all rows take in the row of a role? */
+bool
+es_prepared_trusts(const EsPrepared *prepared, Oid registered_by)
+{
+	return superuser_arg(registered_by) || has_privs_of_role(registered_by, prepared->owner);
 }
 
 static void
@@ -268,9 +286,9 @@ raise_missing(const EsPreparedKind *kind, const char *name)
 			 errhint("%s", kind->hint)));
 }
 
-/* Read a thing from its registry, into a context below the current one. */
+/* Read a thing from its registry, or from all of it, into a context below the current one. */
 static EsPrepared *
-load(EsPreparedEntry *entry, const EsStore *store, Relation log)
+load(EsPreparedEntry *entry, bool all, const EsStore *store, Relation log)
 {
 	const EsPreparedKind *kind = entry->key.kind;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "event_store prepared", ALLOCSET_SMALL_SIZES);
@@ -278,8 +296,8 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	EsPrepared *prepared = palloc0(kind->size);
 	Relation	rel;
 	HeapTuple	tuple;
-	Datum	   *values;
-	bool	   *nulls;
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
 
 	entry->nwatched = 0;
 	entry->watch_all = false;
@@ -297,35 +315,36 @@ load(EsPreparedEntry *entry, const EsStore *store, Relation log)
 	prepared->expressions = CreateStandaloneExprContext();
 	prepared->expressions->ecxt_param_list_info = prepared->parameters;
 
-	rel = table_open(entry->registry, AccessShareLock);
-	tuple = es_prepared_find_row(rel, prepared->name);
-	if (!HeapTupleIsValid(tuple))
+	if (all)
+		prepared->owner = log->rd_rel->relowner;
+	else
 	{
-		/* names that never were shall not pile up in the session */
-		if (entry->generation == 1)
-			hash_search(cache, &entry->key, HASH_REMOVE, NULL);
-		raise_missing(kind, prepared->name);
-	}
-	values = palloc(RelationGetDescr(rel)->natts * sizeof(Datum));
-	nulls = palloc(RelationGetDescr(rel)->natts * sizeof(bool));
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-	table_close(rel, AccessShareLock);
+		rel = table_open(entry->registry, AccessShareLock);
+		tuple = es_prepared_find_row(rel, prepared->name);
+		if (!HeapTupleIsValid(tuple))
+		{
+			/* names that never were shall not pile up in the session */
+			if (entry->generation == 1)
+				hash_search(cache, &entry->key, HASH_REMOVE, NULL);
+			raise_missing(kind, prepared->name);
+		}
+		values = palloc(RelationGetDescr(rel)->natts * sizeof(Datum));
+		nulls = palloc(RelationGetDescr(rel)->natts * sizeof(bool));
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		table_close(rel, AccessShareLock);
 
-	/* before anything of the registering role's is looked at: planning may evaluate it */
-	prepared->owner = DatumGetObjectId(values[kind->owner]);
-	check_trust(prepared, store, log);
+		/* before anything of the registering role's is looked at: planning may evaluate it */
+		prepared->owner = DatumGetObjectId(values[kind->owner]);
+		check_trust(prepared, store, log);
+	}
 	kind->load(prepared, values, nulls);
 	MemoryContextSwitchTo(caller);
 	return prepared;
 }
 
-/*
- * A registered thing for the caller alone, below the current memory context:
- * kind->missing if there is none of this name, 42501 if whoever registered it may not
- * run functions in the store, whose open event_log is log.
- */
-EsPrepared *
-es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *store, Relation log)
+/* The thing of a name, or the one of all rows, from the cache or loaded. */
+static EsPrepared *
+take(const EsPreparedKind *kind, const char *name, bool all, const EsStore *store, Relation log)
 {
 	EntryKey	key;
 	EsPreparedEntry *entry;
@@ -345,9 +364,6 @@ es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *st
 		CacheRegisterSyscacheCallback(AUTHOID, syscache_callback, (Datum) 0);
 	}
 
-	/* no such name can be registered, and what is left of it might be */
-	if (strlen(name) >= ES_PREPARED_NAME)
-		raise_missing(kind, name);
 	memset(&key, 0, sizeof(key));
 	key.kind = kind;
 	strlcpy(key.name, name, ES_PREPARED_NAME);
@@ -363,10 +379,38 @@ es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *st
 		prepared = NULL;
 	}
 	if (prepared == NULL)
-		return load(entry, store, log);
+		return load(entry, all, store, log);
 	MemoryContextSetParent(prepared->context, CurrentMemoryContext);
-	check_trust(prepared, store, log);
+	if (!all)
+		check_trust(prepared, store, log);
 	return prepared;
+}
+
+/*
+ * A registered thing for the caller alone, below the current memory context:
+ * kind->missing if there is none of this name, 42501 if whoever registered it may not
+ * run functions in the store, whose open event_log is log.
+ */
+EsPrepared *
+es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *store, Relation log)
+{
+	/* no such name can be registered, and what is left of it might be */
+	if (strlen(name) >= ES_PREPARED_NAME)
+		raise_missing(kind, name);
+	return take(kind, name, false, store, log);
+}
+
+/*
+ * The thing that is made of all rows of a registry that es_prepared_trusts lets
+ * in, likewise.  Stores of one owner share it.
+ */
+EsPrepared *
+es_prepared_take_all(const EsPreparedKind *kind, const EsStore *store, Relation log)
+{
+	char		owner[12];
+
+	snprintf(owner, sizeof(owner), "%u", log->rd_rel->relowner);
+	return take(kind, owner, true, store, log);
 }
 
 /* Give a thing back, after a use that went well. */

@@ -36,7 +36,10 @@ typedef struct EsPreparedKind
 	int			owner;			/* column of the registry, from 0: the role that registered it */
 	Size		size;			/* of the struct that begins with EsPrepared */
 
-	/* fill in the rest from the row of the registry; the context is current */
+	/*
+	 * Fill in the rest from the row of the registry; the context is current.
+	 * Of a thing made of all rows (es_prepared_take_all) there is no row.
+	 */
 	void		(*load) (struct EsPrepared *prepared, const Datum *values, const bool *nulls);
 } EsPreparedKind;
 
@@ -48,7 +51,7 @@ typedef struct EsPrepared
 {
 	const EsPreparedKind *kind;
 	char	   *name;
-	Oid			owner;			/* who registered it */
+	Oid			owner;			/* who registered it; of a thing made of all rows, the store's owner */
 	List	   *calls;			/* all EsCall */
 	ParamListInfo parameters;	/* ES_MAX_PARAMS, of the calls */
 	ExprContext *expressions;
@@ -64,10 +67,13 @@ typedef struct EsPrepared
 } EsPrepared;
 
 extern EsPrepared *es_prepared_take(const EsPreparedKind *kind, const char *name, const EsStore *store, Relation log);
+extern EsPrepared *es_prepared_take_all(const EsPreparedKind *kind, const EsStore *store, Relation log);
 extern void es_prepared_give(EsPrepared *prepared);
+extern bool es_prepared_trusts(const EsPrepared *prepared, Oid registered_by);
 
 extern HeapTuple es_prepared_find_row(Relation registry, const char *name);
 extern void es_prepared_watch_type(EsPrepared *prepared, Oid type);
+extern void es_prepared_watch_functions(EsPrepared *prepared);
 extern void es_prepared_add(EsPrepared *prepared, EsCall *call, Oid function, int nargs, const int *params);
 
 /* Evaluate a call with the parameters as they are set, in the current context. */

@@ -8,9 +8,13 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 
 #include "base/compat.h"
 #include "base/errors.h"
@@ -50,6 +54,19 @@ es_registry_check_rights(const char *what, const char *name)
 				 errhint("This takes CREATE on the database, or to own the store in use.")));
 }
 
+/* Refuse a row that is not the caller's to change.  owner is the column of the role, from 0. */
+void
+es_registry_check_owner(Relation rel, const char *what, const char *name, HeapTuple tuple, int owner)
+{
+	bool		isnull;
+
+	if (!has_privs_of_role(GetUserId(), DatumGetObjectId(heap_getattr(tuple, owner + 1, RelationGetDescr(rel), &isnull))))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT(what, name)),
+							"%s \"%s\" was registered by another role", what, name),
+				 errhint("Ask that role, or become a member of it.")));
+}
+
 /*
  * The row with a name, palloc'd, NULL if there is none; an error if it is not
  * the caller's to change.  owner is the column of the role, from 0.
@@ -58,13 +75,27 @@ HeapTuple
 es_registry_row_to_change(Relation rel, const char *what, const char *name, int owner)
 {
 	HeapTuple	tuple = es_prepared_find_row(rel, name);
-	bool		isnull;
 
-	if (HeapTupleIsValid(tuple) &&
-		!has_privs_of_role(GetUserId(), DatumGetObjectId(heap_getattr(tuple, owner + 1, RelationGetDescr(rel), &isnull))))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT(what, name)),
-							"%s \"%s\" was registered by another role", what, name),
-				 errhint("Ask that role, or become a member of it.")));
+	if (HeapTupleIsValid(tuple))
+		es_registry_check_owner(rel, what, name, tuple, owner);
+	return tuple;
+}
+
+/* The row of a registry whose key has two columns, the first a text; palloc'd, NULL if there is none. */
+HeapTuple
+es_registry_find_pair(Relation rel, const char *first, const ScanKeyData *second)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+						   F_TEXTEQ, CStringGetTextDatum(first));
+	keys[1] = *second;
+	scan = systable_beginscan(rel, es_primary_key(rel), true, NULL, 2, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
 	return tuple;
 }

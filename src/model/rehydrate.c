@@ -7,14 +7,16 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/pg_type.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -23,6 +25,8 @@
 #include "base/arguments.h"
 #include "base/errors.h"
 #include "log/hot.h"
+#include "log/list.h"
+#include "log/read.h"
 #include "log/retention.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -75,7 +79,6 @@ es_fold_forward(EsFold *fold, EsStore *store, Relation log, int64 stream_id, con
 	Datum	   *values;
 	bool	   *nulls;
 
-	fold->payload = store->payload;
 	es_scan_stream(&scan, store, log, stream_id, fold->version + 1, bound->version, false, GetActiveSnapshot());
 	while (es_scan_next(&scan, &values, &nulls) && !is_beyond(bound, values))
 		es_fold_event(fold, values, nulls);
@@ -108,7 +111,7 @@ check_beginning(const EsFold *fold, EsStore *store, Relation log, const EsStream
 EsFold *
 es_rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *name, const EsBound *bound, int64 *stream_id)
 {
-	EsFold	   *fold = es_fold_begin(aggregate, name);
+	EsFold	   *fold = es_fold_begin(aggregate, name, store, log);
 	EsStream	stream;
 
 	/* an apply function may itself rehydrate */
@@ -130,6 +133,19 @@ es_rehydrate(EsAggregate *aggregate, EsStore *store, Relation log, text *name, c
 	return fold;
 }
 
+/* A version or a position to fold up to. */
+static int64
+place_argument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	int64		place = PG_GETARG_INT64(argument);
+
+	if (place < 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL, "%s is negative", name),
+				 errhint("Versions and positions begin at 1; 0 is before the first event.")));
+	return place;
+}
+
 /* How far to fold, from arguments of which at most one is not null. */
 static EsBound
 bound_arguments(FunctionCallInfo fcinfo, int first)
@@ -143,14 +159,9 @@ bound_arguments(FunctionCallInfo fcinfo, int first)
 							"as_of_version, as_of_position and as_of_time exclude each other"),
 				 errhint("Pass one of them, or none for the state as it is now.")));
 	if (!PG_ARGISNULL(first))
-		bound.version = PG_GETARG_INT64(first);
+		bound.version = place_argument(fcinfo, first, "as_of_version");
 	if (!PG_ARGISNULL(first + 1))
-		bound.position = PG_GETARG_INT64(first + 1);
-	if (bound.version < 0 || bound.position < 0)
-		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, NULL,
-							"%s is negative", bound.version < 0 ? "as_of_version" : "as_of_position"),
-				 errhint("Versions and positions begin at 1; 0 is before the first event.")));
+		bound.position = place_argument(fcinfo, first + 1, "as_of_position");
 	bound.by_time = !PG_ARGISNULL(first + 2);
 	if (bound.by_time)
 		bound.time = PG_GETARG_TIMESTAMPTZ(first + 2);
@@ -165,9 +176,55 @@ state_datum(const EsFold *fold, bool *isnull)
 	return fold->state_isnull ? (Datum) 0 : JsonbPGetDatum(es_state_to_jsonb(fold->aggregate, fold->state));
 }
 
+/* What is known while all aggregates of a kind are folded. */
+typedef struct Listing
+{
+	ReturnSetInfo *result;
+	EsStore    *store;
+	Relation	log;
+	EsAggregate *aggregate;
+	const text *up_to;			/* last stream, or NULL */
+	int64		left;			/* how many to fold at most */
+	MemoryContext row;			/* reset for each */
+} Listing;
+
+/* Sink: fold the aggregate in a stream. */
+static bool
+fold_stream(void *target, const Datum *row, const bool *nulls)
+{
+	Listing    *l = target;
+	MemoryContext caller = MemoryContextSwitchTo(l->row);
+	text	   *name = DatumGetTextPP(row[STREAM_NAME]);
+	int			prefix = strlen(l->aggregate->prefix);
+	bool		past = l->up_to != NULL &&
+		DatumGetBool(DirectFunctionCall2Coll(text_gt, C_COLLATION_OID, PointerGetDatum(name), PointerGetDatum(l->up_to)));
+
+	/* what is deleted is no more, and the prefix alone has no id */
+	if (!past && nulls[STREAM_DELETED_AT] && VARSIZE_ANY_EXHDR(name) > prefix)
+	{
+		Datum		values[3];
+		bool		result_nulls[3] = {0};
+		int64		stream_id;
+		EsFold	   *fold = es_rehydrate(l->aggregate, l->store, l->log, name, &es_unbounded, &stream_id);
+
+		es_hot_confirm(l->store, l->log, stream_id, fold->version, GetActiveSnapshot());
+		values[0] = PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(name) + prefix, VARSIZE_ANY_EXHDR(name) - prefix));
+		values[1] = Int64GetDatum(fold->version);
+		values[2] = state_datum(fold, &result_nulls[2]);
+		tuplestore_putvalues(l->result->setResult, l->result->setDesc, values, result_nulls);
+		es_fold_end(fold);
+		l->left--;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(l->row);
+	return !past && l->left > 0;
+}
+
 PG_FUNCTION_INFO_V1(event_store_rehydrate);
 PG_FUNCTION_INFO_V1(event_store_rehydrate_as);
 PG_FUNCTION_INFO_V1(event_store_aggregates);
+PG_FUNCTION_INFO_V1(event_store_list_aggregates);
+PG_FUNCTION_INFO_V1(event_store_aggregate_state);
 PG_FUNCTION_INFO_V1(event_store_take_snapshot);
 
 /* Begin a call on an aggregate: the store's log, opened, and the aggregate, taken. */
@@ -286,6 +343,54 @@ event_store_aggregates(PG_FUNCTION_ARGS)
 	es_aggregate_give(aggregate);
 	table_close(log, NoLock);
 	return (Datum) 0;
+}
+
+Datum
+event_store_list_aggregates(PG_FUNCTION_ARGS)
+{
+	Listing		listing = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
+	text	   *after = NULL;
+
+	es_require_argument(fcinfo, 0, "aggregate");
+	listing.left = es_count_argument(fcinfo, 2);
+	InitMaterializedSRF(fcinfo, 0);
+	listing.aggregate = begin(PG_GETARG_TEXT_PP(0), &listing.store, &listing.log, ACL_SELECT);
+	if (!PG_ARGISNULL(1))
+		after = es_aggregate_stream(listing.aggregate, PG_GETARG_TEXT_PP(1));
+	if (!PG_ARGISNULL(3))
+		listing.up_to = es_aggregate_stream(listing.aggregate, PG_GETARG_TEXT_PP(3));
+	listing.row = AllocSetContextCreate(CurrentMemoryContext, "event_store rehydrated", ALLOCSET_DEFAULT_SIZES);
+	if (listing.left > 0)
+		es_streams_scan(listing.store, cstring_to_text(listing.aggregate->prefix), false, after, GetActiveSnapshot(),
+						fold_stream, &listing);
+	es_aggregate_give(listing.aggregate);
+	table_close(listing.log, NoLock);
+	return (Datum) 0;
+}
+
+Datum
+event_store_aggregate_state(PG_FUNCTION_ARGS)
+{
+	EsBound		bound = es_unbounded;
+	EsStore    *store;
+	Relation	log;
+	EsAggregate *aggregate;
+	EsFold	   *fold;
+	Datum		result;
+	int64		stream_id;
+
+	es_require_argument(fcinfo, 0, "aggregate");
+	es_require_argument(fcinfo, 1, "id");
+	if (!PG_ARGISNULL(2))
+		bound.version = place_argument(fcinfo, 2, "as_of_version");
+	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
+	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &bound, &stream_id);
+	es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
+	result = state_datum(fold, &fcinfo->isnull);
+	es_fold_end(fold);
+	es_aggregate_give(aggregate);
+	table_close(log, NoLock);
+	return result;
 }
 
 Datum

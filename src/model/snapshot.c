@@ -3,9 +3,9 @@
  *		States kept so that a fold need not begin at the first event.
  *
  * A store's event_snapshots has at most one state for each stream and
- * aggregate.  It counts only if the hash of the aggregate's definition is what
- * it was, so a changed function or type is never fed an old state; the next
- * save replaces it.  Whoever sees the row sees the events that are folded into
+ * aggregate.  It counts only if the hash of the aggregate's definition and of the
+ * upcasters is what it was, so a changed function or type is never fed an old
+ * state; the next save replaces it.  Whoever sees the row sees the events that are folded into
  * it: their transactions had ended before it was written, or it is the same
  * transaction.
  *
@@ -123,7 +123,7 @@ es_snapshot_load(EsFold *fold, EsStore *store, int64 stream_id, int64 up_to, Sna
 		bool		nulls[SNAPSHOT_NCOLUMNS];
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		if (DatumGetInt64(values[SNAPSHOT_DEFINITION]) == fold->aggregate->definition &&
+		if (DatumGetInt64(values[SNAPSHOT_DEFINITION]) == fold->definition &&
 			DatumGetInt64(values[SNAPSHOT_VERSION]) <= up_to)
 		{
 			Datum		state = read_state(fold->aggregate, DatumGetJsonbP(values[SNAPSHOT_STATE]), &loaded);
@@ -170,7 +170,7 @@ es_snapshot_save(EsFold *fold, EsStore *store, int64 stream_id)
 
 	values[SNAPSHOT_STREAM_ID] = Int64GetDatum(stream_id);
 	values[SNAPSHOT_VERSION] = Int64GetDatum(fold->version);
-	values[SNAPSHOT_DEFINITION] = Int64GetDatum(aggregate->definition);
+	values[SNAPSHOT_DEFINITION] = Int64GetDatum(fold->definition);
 	values[SNAPSHOT_CREATED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[SNAPSHOT_AGGREGATE] = CStringGetTextDatum(aggregate->prepared.name);
 	values[SNAPSHOT_STATE] = JsonbPGetDatum(state);

@@ -63,9 +63,10 @@ static const struct
 	[ES_DIM_NONE] = {NULL, ES_DIM_NONE_SIZE},
 	[ES_DIM_OUTCOME] = {"outcome", ES_DIM_OUTCOME_SIZE, {"ok", "conflict", "error", "rollback"}},
 	[ES_DIM_RESULT] = {"outcome", ES_DIM_RESULT_SIZE, {"ok", "conflict", "error"}},
-	[ES_DIM_READ] = {"kind", ES_DIM_READ_SIZE, {"stream", "category", "all", "poll", "event", "type", "correlation"}},
+	[ES_DIM_READ] = {"kind", ES_DIM_READ_SIZE, {"stream", "category", "all", "poll", "event", "type", "correlation", "query"}},
 	[ES_DIM_REASON] = {"reason", ES_DIM_REASON_SIZE,
 	{"missing_tag", "bad_tag", "missing_measurement", "bad_measurement", "negative", "max_series", "max_metrics"}},
+	[ES_DIM_CODE] = {"code", ES_DIM_CODE_SIZE, {"200", "401", "404", "405", "431", "500", "503"}},
 };
 
 static double summary_quantiles[] = {0.5, 0.9, 0.95, 0.99};
@@ -192,6 +193,8 @@ collect_slots(const Builtin *builtin, const EsTotals *totals, EsFamily *family, 
 
 			sample->sum = Max(0, es_cell_double(cells[0]));
 			shown_buckets(family, (const int64 *) &cells[1], builtin->lowest, ES_HISTOGRAM_BUCKETS, sample);
+			if (!fine)
+				sample->exemplars = es_exemplars_copy(builtin->first_cell + i, family->nbounds + 1, family->reset_at);
 		}
 		else
 			sample->value = totals->cells[builtin->first_cell + i];

@@ -32,6 +32,7 @@ typedef struct EsSample
 	double		sum;
 	double		min;
 	double		max;
+	struct EsExemplar *exemplars;	/* of a distribution built in: one for each bucket, or NULL */
 	int64	   *buckets;		/* distribution: observations in each bucket, not cumulative; one more than bounds */
 	double	   *quantile_values;	/* summary: as many as the family has quantiles */
 	TimestampTz updated_at;

@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
+#include "observe/exemplar.h"
 #include "observe/histogram.h"
 
 #define ES_HISTOGRAM_BUCKETS	(30 * ES_BUCKETS_PER_POWER + 2) /* 30 powers of two, and beyond */
@@ -22,7 +23,8 @@ typedef enum EsDimension
 	ES_DIM_OUTCOME,
 	ES_DIM_RESULT,
 	ES_DIM_READ,
-	ES_DIM_REASON
+	ES_DIM_REASON,
+	ES_DIM_CODE
 } EsDimension;
 
 enum EsOutcome
@@ -44,6 +46,7 @@ enum EsReadKind
 	ES_READ_EVENT,
 	ES_READ_TYPE,
 	ES_READ_CORRELATION,
+	ES_READ_QUERY,
 	ES_DIM_READ_SIZE
 };
 
@@ -57,6 +60,19 @@ enum EsDropReason
 	ES_DROP_MAX_SERIES,
 	ES_DROP_MAX_METRICS,
 	ES_DIM_REASON_SIZE
+};
+
+/* Status codes of HTTP that the endpoint answers with. */
+enum EsCode
+{
+	ES_CODE_200,
+	ES_CODE_401,
+	ES_CODE_404,
+	ES_CODE_405,
+	ES_CODE_431,
+	ES_CODE_500,
+	ES_CODE_503,
+	ES_DIM_CODE_SIZE
 };
 
 #define ES_DIM_NONE_SIZE	1
@@ -187,6 +203,8 @@ es_observe(int histogram, int lowest, double value)
 	bucket = &cells[1 + es_bucket(value, lowest, ES_HISTOGRAM_BUCKETS)];
 	pg_atomic_write_u64(&cells[0], es_double_cell(es_cell_double(pg_atomic_read_u64(&cells[0])) + value));
 	pg_atomic_write_u64(bucket, pg_atomic_read_u64(bucket) + 1);
+	if (es_trace_is_sampled)
+		es_exemplar_put(histogram, value);
 }
 
 #endif							/* ES_COUNTERS_H */

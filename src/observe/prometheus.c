@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/float.h"
 
+#include "observe/exemplar.h"
 #include "observe/prometheus.h"
 
 typedef enum Type
@@ -302,9 +303,9 @@ value_line(Writer *w, const Entry *entry, const char *suffix, double value)
 }
 
 static void
-count_line(Writer *w, const Entry *entry, const char *suffix, const char *label, double bound, int64 count)
+count_line(Writer *w, const Entry *entry, const char *suffix, int64 count)
 {
-	begin_line(w, entry, suffix, label, bound);
+	begin_line(w, entry, suffix, NULL, 0);
 	append_int(&w->out, count);
 	appendStringInfoCharMacro(&w->out, '\n');
 }
@@ -326,6 +327,24 @@ may_have_sum(const Writer *w, const EsFamily *family, const EsSample *sample)
 	return w->format != ES_FORMAT_OPENMETRICS || (sample->sum >= 0 && (family->nbounds == 0 || family->bounds[0] >= 0));
 }
 
+/* What stands in a bucket and those below it, and the trace that its latest value was measured in. */
+static void
+bucket_line(Writer *w, const Entry *entry, const EsSample *sample, int bucket, double bound, int64 count)
+{
+	const EsExemplar *exemplar = sample->exemplars ? &sample->exemplars[bucket] : NULL;
+
+	begin_line(w, entry, "_bucket", "le", bound);
+	append_int(&w->out, count);
+	if (w->format == ES_FORMAT_OPENMETRICS && exemplar != NULL && exemplar->at != 0)
+	{
+		appendStringInfo(&w->out, " # {trace_id=\"%s\",span_id=\"%s\"} ", exemplar->trace_id, exemplar->span_id);
+		append_value(&w->out, exemplar->value);
+		appendStringInfoCharMacro(&w->out, ' ');
+		append_moment(&w->out, exemplar->at);
+	}
+	appendStringInfoCharMacro(&w->out, '\n');
+}
+
 /*
  * Buckets are cumulative here.  What was observed while we looked may be in a
  * bucket and not yet in the count, so the count is what the buckets say.
@@ -341,14 +360,14 @@ histogram_lines(Writer *w, const Entry *entry, const EsSample *sample)
 		count += sample->buckets[i];
 		/* an infinite last bound is the line below */
 		if (!isinf(family->bounds[i]))
-			count_line(w, entry, "_bucket", "le", family->bounds[i], count);
+			bucket_line(w, entry, sample, i, family->bounds[i], count);
 	}
 	count += sample->buckets[family->nbounds];
-	count_line(w, entry, "_bucket", "le", get_float8_infinity(), count);
+	bucket_line(w, entry, sample, family->nbounds, get_float8_infinity(), count);
 	if (may_have_sum(w, family, sample))
 	{
 		value_line(w, entry, "_sum", sample->sum);
-		count_line(w, entry, "_count", NULL, 0, count);
+		count_line(w, entry, "_count", count);
 	}
 	created_line(w, entry);
 }
@@ -379,7 +398,7 @@ summary_lines(Writer *w, const Entry *entry, const EsSample *sample)
 	}
 	if (may_have_sum(w, family, sample))
 		value_line(w, entry, "_sum", sample->sum);
-	count_line(w, entry, "_count", NULL, 0, sample->count);
+	count_line(w, entry, "_count", sample->count);
 	created_line(w, entry);
 }
 

@@ -79,6 +79,7 @@ buckets_datum(const EsFamily *family, const EsSample *sample)
 
 PG_FUNCTION_INFO_V1(event_store_metric_samples);
 PG_FUNCTION_INFO_V1(event_store_histogram_quantiles);
+PG_FUNCTION_INFO_V1(event_store_telemetry_top);
 PG_FUNCTION_INFO_V1(event_store_telemetry_info);
 PG_FUNCTION_INFO_V1(event_store_telemetry_reset);
 
@@ -211,6 +212,78 @@ event_store_histogram_quantiles(PG_FUNCTION_ARGS)
 		}
 	}
 	/* a metric that nobody has fed yet has no rows */
+	if (!found && !es_metric_is_defined(name))
+		es_metric_missing(name);
+	return (Datum) 0;
+}
+
+/* What a label set is ranked by. */
+static double
+rank_value(const EsFamily *family, const EsSample *sample)
+{
+	bool		spread = family->kind == ES_METRIC_DISTRIBUTION || family->kind == ES_METRIC_SUMMARY;
+
+	return spread ? sample->count : sample->value;
+}
+
+/* qsort_arg: the greatest first, NaN last. */
+static int
+compare_samples(const void *a, const void *b, void *family)
+{
+	double		x = rank_value(family, a);
+	double		y = rank_value(family, b);
+
+	if (isnan(x) || isnan(y))
+		return isnan(x) - isnan(y);
+	return x > y ? -1 : x < y;
+}
+
+/* The label sets of a metric with the greatest values, and their shares of the sum. */
+Datum
+event_store_telemetry_top(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *name;
+	int			max_count;
+	int			count;
+	EsFamily   *families;
+	bool		found = false;
+
+	es_require_argument(fcinfo, 0, "metric");
+	es_require_argument(fcinfo, 1, "max_count");
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	max_count = PG_GETARG_INT32(1);
+	if (max_count < 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_INT("max_count", max_count)),
+							"max_count must not be negative, and %d is", max_count)));
+
+	InitMaterializedSRF(fcinfo, 0);
+	families = es_metrics_collect_for(MyDatabaseId, false, &count);
+	for (int f = 0; f < count; f++)
+	{
+		EsFamily   *family = &families[f];
+		double		sum = 0;
+
+		if (strcmp(family->defined_as, name) != 0)
+			continue;
+		found = true;
+		for (int i = 0; i < family->nsamples; i++)
+			sum += rank_value(family, &family->samples[i]);
+		qsort_arg(family->samples, family->nsamples, sizeof(EsSample), compare_samples, family);
+		for (int i = 0; i < Min(family->nsamples, max_count); i++)
+		{
+			double		value = rank_value(family, &family->samples[i]);
+			Datum		values[3];
+			bool		nulls[3] = {0};
+
+			values[0] = tags_datum(family, &family->samples[i]);
+			values[1] = Float8GetDatum(value);
+			values[2] = Float8GetDatum(value / sum);
+			nulls[2] = sum == 0;
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+	}
 	if (!found && !es_metric_is_defined(name))
 		es_metric_missing(name);
 	return (Datum) 0;

@@ -77,9 +77,9 @@ run(const char *query, EsParameters *p)
 	return result;
 }
 
-/* The problem of an error that was caught, and its line in the log if it is to have one. */
-static Datum
-answer(const ErrorData *error, const char *query)
+/* The problem of an error that was caught, and its line in the log if it is to have one; query may be NULL. */
+Datum
+es_try_answer(const ErrorData *error, const char *query)
 {
 	char		instance[ES_INSTANCE_SIZE];
 	bool		logged;
@@ -118,9 +118,9 @@ answer(const ErrorData *error, const char *query)
 	if (logged)
 		ereport(LOG_SERVER_ONLY,
 				(errcode(error->sqlerrcode),
-				 errmsg_internal("try has answered with a problem: %s", error->message),
+				 errmsg_internal("%s has answered with a problem: %s", query != NULL ? "try" : "a function", error->message),
 				 errdetail_internal("%s", document),
-				 internalerrquery(query)));
+				 query != NULL ? internalerrquery(query) : 0));
 	return es_document_jsonb(document);
 }
 
@@ -152,7 +152,7 @@ es_try(const char *query, EsParameters *p, bool *failed)
 		return result;
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ASSERT_FAILURE)
 		ReThrowError(error);
-	return answer(error, query);
+	return es_try_answer(error, query);
 }
 
 PG_FUNCTION_INFO_V1(event_store_try);

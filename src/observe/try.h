@@ -7,6 +7,7 @@
 
 #include "base/parameters.h"
 
+extern Datum es_try_answer(const ErrorData *error, const char *query);
 extern Datum es_try(const char *query, EsParameters *p, bool *failed);
 
 #endif							/* ES_TRY_H */

@@ -13,6 +13,7 @@
 #include "base/extension.h"
 #include "log/wake.h"
 #include "observe/collect.h"
+#include "observe/counters.h"
 #include "runtime/endpoint.h"
 
 /* How long readers of some store have been held back, in seconds. */
@@ -48,10 +49,26 @@ ready(StringInfo report)
 	return standby || launcher;
 }
 
+static void
+answered(int code)
+{
+	static const int codes[ES_DIM_CODE_SIZE] = {200, 401, 404, 405, 431, 500, 503};
+
+	for (int i = 0; i < lengthof(codes); i++)
+		if (codes[i] == code)
+			es_count(ES_ENDPOINT_REQUESTS + i, 1);
+}
+
+static void
+scraped(double seconds)
+{
+	es_observe(ES_SCRAPE_DURATION, ES_SCRAPE_DURATION_LOWEST, seconds);
+}
+
 void
 EsEndpointInit(void)
 {
-	static const EsEndpoint endpoint = {ES_VERSION, es_prometheus_text, ready};
+	static const EsEndpoint endpoint = {ES_VERSION, es_prometheus_text, ready, answered, scraped};
 
 	*find_rendezvous_variable(ES_ENDPOINT_VARIABLE) = unconstify(EsEndpoint *, &endpoint);
 }

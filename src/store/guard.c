@@ -7,7 +7,8 @@
  * and fire no trigger, except those that have to go through SQL: they buy a
  * ticket first.  That of an INSERT is taken by the trigger, that of a DELETE is
  * good for the first versions of one stream only, so that nothing else that runs
- * inside the statement (a user's trigger, say) gets through on it.
+ * inside the statement (a user's trigger, say) gets through on it.  Only an
+ * import of a whole tenant, which its owner does, may replace rows.
  */
 #include "postgres.h"
 
@@ -27,6 +28,7 @@
 #include "store/guard.h"
 
 static Oid	ticket = InvalidOid;	/* table that the next INSERT may write */
+static Oid	replace_ticket = InvalidOid;	/* table whose rows it may replace */
 
 /* Rows that a DELETE may take away. */
 static struct
@@ -63,10 +65,17 @@ es_guard_let_delete(Oid log, int64 stream_id, int64 before)
 	delete_ticket.before = before;
 }
 
+/* The same for an INSERT with ON CONFLICT DO UPDATE. */
+void
+es_guard_let_replace(Oid relid)
+{
+	ticket = replace_ticket = relid;
+}
+
 void
 es_guard_close(void)
 {
-	ticket = InvalidOid;
+	ticket = replace_ticket = InvalidOid;
 }
 
 void
@@ -156,6 +165,10 @@ event_store_guard_table(PG_FUNCTION_ARGS)
 
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && may_delete(trigger->tg_relation, trigger->tg_trigtuple))
 		return PointerGetDatum(trigger->tg_trigtuple);
+
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && OidIsValid(replace_ticket) &&
+		replace_ticket == RelationGetRelid(trigger->tg_relation))
+		return PointerGetDatum(trigger->tg_newtuple);
 
 	/* A logical copy takes over what its publisher has let through. */
 	if (IsLogicalWorker())

@@ -254,6 +254,38 @@ es_store_load_stream_indexes(EsStore *store, Relation streams)
 	list_free(oids);
 }
 
+/*
+ * Learn the indexes of event_tags, all of which an append fills by hand: there
+ * is more than one while REINDEX CONCURRENTLY is at work.
+ */
+void
+es_store_load_tag_indexes(EsStore *store, Relation tags)
+{
+	List	   *oids = RelationGetIndexList(tags);
+	ListCell   *lc;
+
+	store->tag_indexes = MemoryContextAllocZero(store->context, sizeof(EsLogIndex) * Max(list_length(oids), 1));
+	foreach(lc, oids)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		EsLogIndex *target = &store->tag_indexes[store->ntag_indexes];
+
+		if (index->rd_index->indisready)
+		{
+			store->ntag_indexes++;
+			target->oid = RelationGetRelid(index);
+			target->info = make_index_info(store, index);
+			if (index_is(index, false, TAGS_TAG, TAGS_POSITION))
+				store->tags_by_tag = target->oid;
+			else if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate ||
+					 index_has_expression(index) || index_has_predicate(index))
+				store->defect = pstrdup("table event_tags has an index that appends would not fill");
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(oids);
+}
+
 static const struct Kind *
 kind_argument(FunctionCallInfo fcinfo)
 {

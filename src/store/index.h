@@ -9,5 +9,6 @@
 
 extern void es_store_load_log_indexes(EsStore *store, Relation log);
 extern void es_store_load_stream_indexes(EsStore *store, Relation streams);
+extern void es_store_load_tag_indexes(EsStore *store, Relation tags);
 
 #endif							/* ES_INDEX_H */

@@ -23,7 +23,9 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "base/arguments.h"
@@ -37,6 +39,7 @@
 #include "store/progress.h"
 #include "store/statement.h"
 #include "store/tenant.h"
+#include "store/tenant_limit.h"
 
 /* Columns of store_registry. */
 enum RegistryColumn
@@ -72,7 +75,7 @@ register_store(int64 number, bool owns_schema)
 	CommandCounterIncrement();
 }
 
-/* Take a store off the registry, with the progress of its imports; tells whether create_store made its schema. */
+/* Take a store off the registry, with the progress of its imports and its limits; tells whether create_store made its schema. */
 bool
 es_store_unregister(int64 number)
 {
@@ -94,34 +97,48 @@ es_store_unregister(int64 number)
 	systable_endscan(scan);
 	table_close(rel, RowExclusiveLock);
 	es_progress_forget_all(number);
+	es_tenant_limits_forget(number);
 	CommandCounterIncrement();
 	return owns_schema;
 }
 
+static bool
+has_tags(Oid nspid)
+{
+	return OidIsValid(get_relname_relid("event_tags", nspid));
+}
+
 /*
- * Put the guard triggers on the tables of a schema, and let them go with the
+ * Put the guard triggers on a table of a schema, and let them go with the
  * extension: without this, DROP EXTENSION would ask for CASCADE.  (ALTER
  * TRIGGER ... DEPENDS ON EXTENSION records the same, but locks the extension
  * until commit, one create_store at a time.)
  */
 static void
-guard_tables(Oid nspid)
+guard_table(Oid nspid, const char *table)
 {
-	static const char *const tables[] = {"event_log", "event_streams"};
 	static const char *const triggers[] = {"event_store_no_insert", "event_store_no_change", "event_store_no_truncate"};
 	ObjectAddress extension;
 
-	es_statement_create_guards(get_namespace_name(nspid));
+	es_statement_create_guards(get_namespace_name(nspid), table);
 	ObjectAddressSet(extension, ExtensionRelationId, es_extension_oid());
-	for (int i = 0; i < lengthof(tables); i++)
-		for (int j = 0; j < lengthof(triggers); j++)
-		{
-			ObjectAddress trigger;
+	for (int i = 0; i < lengthof(triggers); i++)
+	{
+		ObjectAddress trigger;
 
-			ObjectAddressSet(trigger, TriggerRelationId,
-							 get_trigger_oid(get_relname_relid(tables[i], nspid), triggers[j], false));
-			recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
-		}
+		ObjectAddressSet(trigger, TriggerRelationId,
+						 get_trigger_oid(get_relname_relid(table, nspid), triggers[i], false));
+		recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+	}
+}
+
+static void
+guard_tables(Oid nspid)
+{
+	guard_table(nspid, "event_log");
+	guard_table(nspid, "event_streams");
+	if (has_tags(nspid))
+		guard_table(nspid, "event_tags");
 }
 
 /* The number in event_mark of a schema, 0 if there is none. */
@@ -303,12 +320,51 @@ es_store_create(const char *schema, EsPayload payload)
 	return number;
 }
 
+/*
+ * Make the store of a number, which comes from elsewhere, in a schema: with its
+ * tables, unless they are there already and empty, as pg_dump --schema-only
+ * leaves them.
+ */
+void
+es_store_create_again(const char *schema, int64 number, EsPayload payload)
+{
+	Oid			nspid = get_namespace_oid(schema, true);
+	bool		created = !OidIsValid(nspid);
+
+	if (es_store_is_registered(number))
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_TENANT_EXISTS, ES_MEMBERS(ES_TEXT("schema", schema), ES_INT("store", number)),
+							"the event store that this is a copy of is in this database"),
+				 errhint("A store is once in a database; import into another one, or drop it first.")));
+	if (!created && !es_owns_schema(nspid, GetUserId()))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"must be owner of schema \"%s\"", schema),
+				 errhint("Ask the owner, or become a member of the owning role.")));
+	if (!created && number_of_schema(nspid) != 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_TENANT_EXISTS, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" holds another event store", schema),
+				 errhint("Rename or drop it first.")));
+
+	if (created)
+		es_statement_create_schema(schema);
+	if (created || !OidIsValid(get_relname_relid("event_log", nspid)))
+		es_statement_create_tables(schema, number, payload);
+	else
+		es_statement_insert_mark(schema, number);
+	guard_tables(get_namespace_oid(schema, false));
+	register_store(number, created);
+}
+
 PG_FUNCTION_INFO_V1(event_store_create_store);
 PG_FUNCTION_INFO_V1(event_store_attach_store);
 PG_FUNCTION_INFO_V1(event_store_attach_found_stores);
 PG_FUNCTION_INFO_V1(event_store_drop_store);
 PG_FUNCTION_INFO_V1(event_store_grant_store);
 PG_FUNCTION_INFO_V1(event_store_revoke_store);
+PG_FUNCTION_INFO_V1(event_store_enable_tags);
+PG_FUNCTION_INFO_V1(event_store_disable_tags);
 
 Datum
 event_store_create_store(PG_FUNCTION_ARGS)
@@ -381,6 +437,7 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 {
 	EsStore    *store = es_store_named(PG_GETARG_TEXT_PP(0));
 	char	   *schema = pstrdup(NameStr(store->schema));
+	Oid			nspid = store->nspid;
 	char	   *confirm = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int64		number = store->number;
 	bool		owns_schema;
@@ -400,6 +457,8 @@ event_store_drop_store(PG_FUNCTION_ARGS)
 				 errhint("Call event_store.drop_store(%s, confirm => %s).",
 						 quote_literal_cstr(schema), quote_literal_cstr(schema))));
 	es_store_drop_series(store);
+	if (has_tags(nspid))
+		es_statement_drop_tags(schema);
 	es_statement_drop_tables(schema);
 	owns_schema = es_store_unregister(number);
 	if (owns_schema)
@@ -441,5 +500,79 @@ event_store_revoke_store(PG_FUNCTION_ARGS)
 
 	es_store_require_owner(store);
 	es_statement_revoke(pstrdup(NameStr(store->schema)), role);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Open event_log of the current store, which must be the caller's own, with a
+ * lock that keeps appends out.
+ */
+static Relation
+open_own_log(EsStore **store, LOCKMODE lockmode)
+{
+	es_require_writable();
+	es_store_require_owner(es_store_current(false));
+	return es_store_open_log(store, lockmode, ACL_INSERT);
+}
+
+/*
+ * Whoever waits for the lock on event_log finds what was done to event_tags,
+ * for it is an invalidation of event_log.
+ */
+Datum
+event_store_enable_tags(PG_FUNCTION_ARGS)
+{
+	EsStore    *store;
+	Relation	log = open_own_log(&store, ShareRowExclusiveLock);
+	char	   *schema = pstrdup(NameStr(store->schema));
+	Oid			nspid = store->nspid;
+	Oid			save_user;
+	int			save_context;
+
+	if (OidIsValid(store->tags))
+		ereport(ERROR,
+				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("store", schema)),
+							"tags are already enabled in event store \"%s\"", schema),
+				 errhint("Nothing has to be done.")));
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(es_problem(ERRCODE_ACTIVE_SQL_TRANSACTION, ES_MEMBERS(ES_TEXT("store", schema)),
+							"cannot enable tags in a transaction whose snapshot is fixed"),
+				 errhint("It would miss events: enable them in a READ COMMITTED transaction.")));
+	if (check_enable_rls(store->log, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("store", schema)),
+							"cannot enable tags: row-level security on event_log decides which events you see"),
+				 errhint("Let a role do it that has BYPASSRLS.")));
+
+	/* the table is the owner's, whoever of his role asks; an error puts the old identity back */
+	GetUserIdAndSecContext(&save_user, &save_context);
+	SetUserIdAndSecContext(log->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
+	es_statement_create_tags(schema);
+	guard_table(nspid, "event_tags");
+	SetUserIdAndSecContext(save_user, save_context);
+	CacheInvalidateRelcache(log);
+	CommandCounterIncrement();	/* this very statement is to know it too */
+	table_close(log, NoLock);
+	PG_RETURN_VOID();
+}
+
+Datum
+event_store_disable_tags(PG_FUNCTION_ARGS)
+{
+	EsStore    *store;
+	/* readers too: they would find the table gone that they are about to open */
+	Relation	log = open_own_log(&store, AccessExclusiveLock);
+	char	   *schema = pstrdup(NameStr(store->schema));
+
+	if (!OidIsValid(store->tags))
+		ereport(ERROR,
+				(es_problem(ERRCODE_UNDEFINED_OBJECT, ES_MEMBERS(ES_TEXT("store", schema)),
+							"tags are not enabled in event store \"%s\"", schema),
+				 errhint("Nothing has to be done.")));
+	es_statement_drop_tags(schema);
+	CacheInvalidateRelcache(log);
+	CommandCounterIncrement();	/* this very statement is to know it too */
+	table_close(log, NoLock);
 	PG_RETURN_VOID();
 }

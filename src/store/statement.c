@@ -2,7 +2,7 @@
  * statement.c
  *		The SQL text of the C code: definitions of a store, queries on it.
  *
- * This is the only C file with SQL in it.  Every name is qualified, every
+ * This file and store/tenant_records are the only ones with SQL in them.  Every name is qualified, every
  * identifier that is not ours goes through quote_identifier, every value
  * through a parameter, so the caller's search_path means nothing here.
  *
@@ -90,6 +90,27 @@ static const char create_tables[] =
 "	MINVALUE 1 MAXVALUE 4611686018427387903 START WITH 1 CACHE 1 NO CYCLE"
 "	OWNED BY $S.event_log.position;";
 
+/* What event_tags holds.  Whatever cannot be a tag was none when it was appended. */
+#define TAGS_OF_LOG \
+"SELECT DISTINCT t.tag OPERATOR(pg_catalog.#>>) '{}' AS tag, l.position" \
+" FROM $S.event_log l CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(" \
+"	CASE WHEN pg_catalog.jsonb_typeof(l.metadata::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'tags') OPERATOR(pg_catalog.=) 'array'" \
+"	THEN l.metadata::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'tags' END) t (tag)" \
+" WHERE pg_catalog.jsonb_typeof(t.tag) OPERATOR(pg_catalog.=) 'string'" \
+" AND pg_catalog.octet_length(t.tag OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.>) 0" \
+" AND pg_catalog.octet_length(t.tag OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.<=) 2000"
+
+/*
+ * event_tags is an index over what events say in their metadata, in the form of
+ * a table: only we read and write it, so nobody is granted anything on it.
+ */
+static const char create_tags[] =
+"CREATE TABLE $S.event_tags ("
+"	tag pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	position pg_catalog.int8 NOT NULL);"
+"INSERT INTO $S.event_tags " TAGS_OF_LOG ";"
+"ALTER TABLE $S.event_tags ADD CONSTRAINT event_tags_pkey PRIMARY KEY (tag, position);";
+
 /*
  * Rows are guarded one by one against UPDATE and DELETE, so that an inheritance
  * parent is no way around, and also under session_replication_role = replica.
@@ -139,7 +160,7 @@ static const char other_relations[] =
 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
 " WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}')"
 " AND c.relname OPERATOR(pg_catalog.<>) ALL"
-" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position}')"
+" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position,event_tags}')"
 " ORDER BY c.oid USING OPERATOR(pg_catalog.<)";
 
 #define LOG_COLUMNS \
@@ -204,6 +225,11 @@ static const StoreQuery queries[ES_STMT_COUNT] = {
 		" WHERE event_id OPERATOR(pg_catalog.<) $1 OR event_id OPERATOR(pg_catalog.>) $2"),
 	2, {UUIDOID, UUIDOID}},
 	[ES_STMT_VERIFY_NAMES] = {VERIFY_TWICE("stream_name", "$S.event_streams")},
+
+	/* The tags that are in one of the two only, of both how many */
+	[ES_STMT_VERIFY_TAGS] = {"SELECT pg_catalog.count(*), pg_catalog.min(tag) FROM ("
+		" (" TAGS_OF_LOG " EXCEPT ALL SELECT tag, position FROM $S.event_tags) UNION ALL"
+		" (SELECT tag, position FROM $S.event_tags EXCEPT ALL " TAGS_OF_LOG ")) other"},
 	[ES_STMT_SAVE_COMMAND] = {"INSERT INTO $S.event_commands (command_id, request, dispatched_at, result)"
 	" VALUES ($1, $2, $3, $4) ON CONFLICT (command_id) DO NOTHING",
 		COMMANDS_NCOLUMNS, {UUIDOID, INT8OID, TIMESTAMPTZOID, JSONBOID}},
@@ -278,6 +304,14 @@ es_statement_create_schema(const char *schema)
 	run_in(schema, "CREATE SCHEMA $S");
 }
 
+/* The same for another role, of which the caller is a member. */
+void
+es_statement_create_schema_for(const char *schema, const char *owner)
+{
+	run("CREATE SCHEMA $S AUTHORIZATION $O",
+		(const char *[][2]) {{"S", quote_identifier(schema)}, {"O", quote_identifier(owner)}, {NULL, NULL}});
+}
+
 /* Create the tables of a store, owned by the caller. */
 void
 es_statement_create_tables(const char *schema, int64 number, EsPayload payload)
@@ -298,21 +332,42 @@ es_statement_create_tables(const char *schema, int64 number, EsPayload payload)
 			{NULL, NULL}});
 }
 
-/* Put our guard triggers, again if need be, on the tables that only we write. */
+/* Put our guard triggers, again if need be, on a table that only we write. */
 void
-es_statement_create_guards(const char *schema)
+es_statement_create_guards(const char *schema, const char *table)
 {
-	static const char *const tables[] = {"event_log", "event_streams"};
+	run(create_guard, (const char *[][2]) {{"S", quote_identifier(schema)}, {"T", table}, {NULL, NULL}});
+}
 
-	for (int i = 0; i < lengthof(tables); i++)
-		run(create_guard,
-			(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", tables[i]}, {NULL, NULL}});
+/* Write the one row of event_mark, into tables that are there without it. */
+void
+es_statement_insert_mark(const char *schema, int64 number)
+{
+	run("INSERT INTO $S.event_mark VALUES ($N, 0, $V, pg_catalog.now(), '{}')",
+		(const char *[][2]) {
+			{"S", quote_identifier(schema)},
+			{"N", psprintf(INT64_FORMAT, number)},
+			{"V", psprintf("%d", ES_LAYOUT)},
+			{NULL, NULL}});
 }
 
 void
 es_statement_drop_tables(const char *schema)
 {
 	run_in(schema, drop_tables);
+}
+
+/* Create event_tags and fill it with the tags of the events that are there. */
+void
+es_statement_create_tags(const char *schema)
+{
+	run_in(schema, create_tags);
+}
+
+void
+es_statement_drop_tags(const char *schema)
+{
+	run_in(schema, "DROP TABLE $S.event_tags");
 }
 
 /* Drop the schema if nothing is left in it; tells whether it did. */
@@ -410,6 +465,46 @@ void
 es_statement_revoke_all(const char *schema, const char *role)
 {
 	run(revoke_schema, (const char *[][2]) {{"S", quote_identifier(schema)}, {"R", quote_identifier(role)}, {NULL, NULL}});
+}
+
+/* A statement of schema_definition in which the schema is named; palloc'd. */
+char *
+es_statement_in_schema(const char *schema, const char *statement)
+{
+	return expand(statement, (const char *[][2]) {{"S", quote_identifier(schema)}, {NULL, NULL}});
+}
+
+/* The query for what a schema holds: phase, OID, description, statement, in the order in which they are to be run. */
+char *
+es_statement_definition(Oid nspid)
+{
+	return psprintf("SELECT phase, object_oid, object, statement FROM event_store.schema_definition"
+					" WHERE schema_oid OPERATOR(pg_catalog.=) %u"
+					" ORDER BY phase USING OPERATOR(pg_catalog.<), object_oid USING OPERATOR(pg_catalog.<)", nspid);
+}
+
+/* The query for the OIDs of the tables of a schema, in the order in which they were made. */
+char *
+es_statement_tables(Oid nspid)
+{
+	return psprintf("SELECT c.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid"
+					" WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
+					" AND d.refobjid OPERATOR(pg_catalog.=) %u"
+					" AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+					" AND c.relkind OPERATOR(pg_catalog.=) 'r' ORDER BY c.oid USING OPERATOR(pg_catalog.<)", nspid);
+}
+
+/* The relations of a schema that are dropped one by one: kind as DROP writes it, quoted name; at most so many. */
+char *
+es_statement_relations(const char *schema, int limit)
+{
+	return expand("SELECT pg_catalog.format('DROP %s IF EXISTS %I.%I CASCADE',"
+				  " CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,"
+				  " n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+				  " ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE n.nspname OPERATOR(pg_catalog.=) $Q"
+				  " AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}') AND NOT c.relispartition"
+				  " ORDER BY c.oid USING OPERATOR(pg_catalog.<) LIMIT $L",
+				  (const char *[][2]) {{"Q", quote_literal_cstr(schema)}, {"L", psprintf("%d", limit)}, {NULL, NULL}});
 }
 
 /*
@@ -557,6 +652,167 @@ es_statement_found_schemas(void)
 	}
 	SPI_finish();
 	return result;
+}
+
+/*
+ * The tables of a store that move with it, by name, palloc'd: all that it may
+ * have but the mark, which is made anew, and snapshots, which follow from the
+ * events.  They may have been made by the statement that is running.
+ */
+List *
+es_statement_moved_tables(const char *schema)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result = NIL;
+
+	SPI_connect();
+	if (SPI_execute(expand("SELECT c.relname FROM pg_catalog.pg_class c"
+						   " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
+						   " WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')"
+						   " AND NOT c.relispartition AND c.relname OPERATOR(pg_catalog.~~) 'event\\_%'"
+						   " AND c.relname OPERATOR(pg_catalog.<>) ALL ('{event_mark,event_snapshots}')"
+						   " ORDER BY c.relname USING OPERATOR(pg_catalog.<)",
+						   (const char *[][2]) {{"Q", quote_literal_cstr(schema)}, {NULL, NULL}}),
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for tables");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		result = lappend(result, pstrdup(name));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return result;
+}
+
+#define MOVED_COLUMNS(of, data) \
+of "position, " of "stream_id, " of "version, " of "created_at, " of "event_id, " of "correlation_id, " \
+of "causation_id, " of "event_type, " data ", " of "metadata"
+
+/*
+ * The columns of event_log in a line and back out of one, m: data that is JSON
+ * text stands there as a string, so that no byte of it changes, bytes in base64.
+ */
+static const char *const log_columns_out[] = {
+	[ES_PAYLOAD_JSONB] = "*",
+	[ES_PAYLOAD_JSON] = MOVED_COLUMNS("", "data::pg_catalog.text AS data"),
+	[ES_PAYLOAD_BYTEA] = MOVED_COLUMNS("", "pg_catalog.translate(pg_catalog.encode(data, 'base64'), E'\\n', '') AS data")
+};
+
+static const char *const log_columns_in[] = {
+	[ES_PAYLOAD_JSONB] = "r.*",
+	[ES_PAYLOAD_JSON] = MOVED_COLUMNS("r.", "(m.row OPERATOR(pg_catalog.->>) 'data')::pg_catalog.json"),
+	[ES_PAYLOAD_BYTEA] = MOVED_COLUMNS("r.", "pg_catalog.decode(m.row OPERATOR(pg_catalog.->>) 'data', 'base64')")
+};
+
+/*
+ * Open the rows of a table of a store, each as the line {"table": {...}}: those
+ * of event_log between two positions, without the first one, those of
+ * event_streams that began up to the last position, of any other table all.
+ * The caller is connected to SPI, and its active snapshot is used.
+ */
+Portal
+es_statement_open_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last)
+{
+	bool		is_log = strcmp(table, "event_log") == 0;
+	bool		is_streams = strcmp(table, "event_streams") == 0;
+	Oid			argtypes[] = {INT8OID, INT8OID};
+	Datum		values[] = {Int64GetDatum(after), Int64GetDatum(last)};
+	Portal		portal;
+	const char *args[][2] = {
+		{"S", quote_identifier(schema)},
+		{"T", quote_identifier(table)},
+		{"Q", quote_literal_cstr(table)},
+		{"C", is_log ? log_columns_out[payload] : "*"},
+		{"W", is_log ? "WHERE position OPERATOR(pg_catalog.>) $1 AND position OPERATOR(pg_catalog.<=) $2"
+			" ORDER BY position USING OPERATOR(pg_catalog.<)" :
+			is_streams ? "WHERE stream_id OPERATOR(pg_catalog.>) 0 AND $1 OPERATOR(pg_catalog.>=) 0"
+			" AND stream_id OPERATOR(pg_catalog.<=) $2" :
+			"WHERE $1 OPERATOR(pg_catalog.>=) 0 AND $2 OPERATOR(pg_catalog.>=) 0"},
+		{NULL, NULL}
+	};
+
+	portal = SPI_cursor_open_with_args(NULL,
+									   expand("SELECT pg_catalog.concat('{', pg_catalog.to_json($Q::pg_catalog.text), ':',"
+											  " pg_catalog.row_to_json(t), '}') FROM (SELECT $C FROM $S.$T $W) t", args),
+									   2, argtypes, values, NULL, true, CURSOR_OPT_NO_SCROLL);
+	if (portal == NULL)
+		elog(ERROR, "SPI_cursor_open_with_args failed: %s", SPI_result_code_string(SPI_result));
+	return portal;
+}
+
+/* How lines of one kind begin, as a literal. */
+static char *
+line_prefix(const char *member)
+{
+	return quote_literal_cstr(psprintf("{\"%s\":", member));
+}
+
+/*
+ * The only line of a source that begins with a member, palloc'd with SPI; NULL
+ * if there is none or more than one.  The caller is connected to SPI.
+ */
+char *
+es_statement_moved_line(const char *source, const char *member)
+{
+	if (SPI_execute(expand("SELECT line FROM $F WHERE pg_catalog.starts_with(line, $P)",
+						   (const char *[][2]) {{"F", source}, {"P", line_prefix(member)}, {NULL, NULL}}),
+					true, 2) != SPI_OK_SELECT)
+		elog(ERROR, "could not read %s", source);
+	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+}
+
+/*
+ * Put the rows of a table that stand in the lines of a source into the table;
+ * returns how many.  replace: in place of those of the same stream_id.
+ */
+uint64
+es_statement_insert_rows(const char *schema, const char *source, const char *table, EsPayload payload, bool replace)
+{
+	bool		is_log = strcmp(table, "event_log") == 0;
+
+	return run("INSERT INTO $S.$T AS present SELECT $C FROM $F,"
+			   " LATERAL (SELECT line::pg_catalog.jsonb OPERATOR(pg_catalog.->) $Q OFFSET 0) m (row),"
+			   " pg_catalog.jsonb_populate_record(NULL::$S.$T, $M) r"
+			   " WHERE pg_catalog.starts_with(line, $P) $R",
+			   (const char *[][2]) {
+				   {"S", quote_identifier(schema)},
+				   {"T", quote_identifier(table)},
+				   {"F", source},
+				   {"Q", quote_literal_cstr(table)},
+				   {"C", is_log ? log_columns_in[payload] : "r.*"},
+				   {"M", is_log && payload != ES_PAYLOAD_JSONB ? "m.row OPERATOR(pg_catalog.-) 'data'" : "m.row"},
+				   {"P", line_prefix(table)},
+				   {"R", replace ? "ON CONFLICT (stream_id) DO UPDATE SET deleted_at = excluded.deleted_at,"
+					   " truncate_before = excluded.truncate_before, max_age = excluded.max_age,"
+					   " max_count = excluded.max_count, metadata = excluded.metadata"
+					   " WHERE present OPERATOR(pg_catalog.*<>) excluded" : ""},
+				   {NULL, NULL}});
+}
+
+void
+es_statement_delete_rows(const char *schema, const char *table)
+{
+	run("DELETE FROM $S.$T",
+		(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", quote_identifier(table)}, {NULL, NULL}});
+}
+
+/* Say that all events up to a position are there, and whose they were; the worker of the database keeps off meanwhile. */
+void
+es_statement_set_mark(const char *schema, int64 position, Datum epochs)
+{
+	Oid			argtypes[] = {INT8OID, INT8ARRAYOID};
+	Datum		values[] = {Int64GetDatum(position), epochs};
+	const char *args[][2] = {{"S", quote_identifier(schema)}, {NULL, NULL}};
+
+	run("LOCK TABLE $S.event_mark IN SHARE ROW EXCLUSIVE MODE", args);
+	SPI_connect();
+	if (SPI_execute_with_args(expand("UPDATE $S.event_mark SET position = $1, epochs = $2, changed_at = pg_catalog.now()", args),
+							  2, argtypes, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not set the mark");
+	SPI_finish();
 }
 
 /*

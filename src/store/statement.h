@@ -28,9 +28,17 @@ typedef enum EsImportColumn
 extern const char *const es_import_columns[IMPORT_NCOLUMNS];
 
 extern void es_statement_create_schema(const char *schema);
+extern void es_statement_create_schema_for(const char *schema, const char *owner);
+extern char *es_statement_in_schema(const char *schema, const char *statement);
+extern char *es_statement_definition(Oid nspid);
+extern char *es_statement_tables(Oid nspid);
+extern char *es_statement_relations(const char *schema, int limit);
 extern void es_statement_create_tables(const char *schema, int64 number, EsPayload payload);
-extern void es_statement_create_guards(const char *schema);
+extern void es_statement_create_guards(const char *schema, const char *table);
+extern void es_statement_insert_mark(const char *schema, int64 number);
 extern void es_statement_drop_tables(const char *schema);
+extern void es_statement_create_tags(const char *schema);
+extern void es_statement_drop_tags(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);
 extern void es_statement_grant(const char *schema, const char *role, const char *access);
 extern void es_statement_revoke(const char *schema, const char *role);
@@ -44,6 +52,14 @@ extern void es_statement_drop_index(const char *schema, const char *name, bool c
 
 extern Portal es_statement_open_import(const char *source, const char *const *types, int64 after, int64 limit);
 extern void es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad);
+
+extern List *es_statement_moved_tables(const char *schema);
+extern Portal es_statement_open_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last);
+extern char *es_statement_moved_line(const char *source, const char *member);
+extern uint64 es_statement_insert_rows(const char *schema, const char *source, const char *table, EsPayload payload,
+									   bool replace);
+extern void es_statement_delete_rows(const char *schema, const char *table);
+extern void es_statement_set_mark(const char *schema, int64 position, Datum epochs);
 
 extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
 

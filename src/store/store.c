@@ -3,7 +3,8 @@
  *		Which store a call goes to, and what is known of it.
  *
  * A store is a schema with the tables event_log, event_streams and event_mark
- * and the sequence event_position.  Its identity is the number in event_mark;
+ * and the sequence event_position; event_tags is there if its owner has enabled
+ * tags.  Its identity is the number in event_mark;
  * it is registered when that number stands in event_store.store_registry.  So
  * rename, dump, restore and DROP EXTENSION need no bookkeeping.
  *
@@ -51,54 +52,14 @@
 #include "base/extension.h"
 #include "base/settings.h"
 #include "base/xact.h"
-#include "store/guard.h"
+#include "store/columns.h"
 #include "store/index.h"
 #include "store/payload.h"
 #include "store/store.h"
 #include "store/tenant.h"
+#include "store/tenant_limit.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
-
-typedef struct ColumnSpec
-{
-	const char *name;
-	Oid			type;
-	bool		nullable;
-	bool		payload;		/* or another type that data may have */
-} ColumnSpec;
-
-static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
-	[LOG_POSITION] = {"position", INT8OID},
-	[LOG_STREAM_ID] = {"stream_id", INT8OID},
-	[LOG_VERSION] = {"version", INT8OID},
-	[LOG_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
-	[LOG_EVENT_ID] = {"event_id", UUIDOID},
-	[LOG_CORRELATION_ID] = {"correlation_id", UUIDOID, true},
-	[LOG_CAUSATION_ID] = {"causation_id", UUIDOID, true},
-	[LOG_EVENT_TYPE] = {"event_type", TEXTOID},
-	[LOG_DATA] = {"data", JSONBOID, .payload = true},
-	[LOG_METADATA] = {"metadata", JSONBOID, true},
-};
-
-static const ColumnSpec stream_columns[STREAM_NCOLUMNS] = {
-	[STREAM_ID] = {"stream_id", INT8OID},
-	[STREAM_NAME] = {"stream_name", TEXTOID},
-	[STREAM_CATEGORY] = {"category", TEXTOID},
-	[STREAM_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
-	[STREAM_DELETED_AT] = {"deleted_at", TIMESTAMPTZOID, true},
-	[STREAM_TRUNCATE_BEFORE] = {"truncate_before", INT8OID, true},
-	[STREAM_MAX_AGE] = {"max_age", INTERVALOID, true},
-	[STREAM_MAX_COUNT] = {"max_count", INT8OID, true},
-	[STREAM_METADATA] = {"metadata", JSONBOID, true},
-};
-
-static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
-	[MARK_STORE_NUMBER] = {"store_number", INT8OID},
-	[MARK_POSITION] = {"position", INT8OID},
-	[MARK_LAYOUT] = {"layout", INT4OID},
-	[MARK_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
-	[MARK_EPOCHS] = {"epochs", INT8ARRAYOID},
-};
 
 typedef struct CacheEntry
 {
@@ -122,7 +83,8 @@ static uint64 vanished = 0;		/* relations that went while they were looked at */
 static void
 relation_changed(EsStore *s, Oid relid)
 {
-	if (!OidIsValid(relid) || relid == s->log || relid == s->streams || relid == s->mark || relid == s->sequence)
+	if (!OidIsValid(relid) || relid == s->log || relid == s->streams || relid == s->mark || relid == s->sequence ||
+		relid == s->tags || relid == s->former_tags)
 		s->valid = false;
 }
 
@@ -185,13 +147,15 @@ static void
 forget_relations(const EsStore *store)
 {
 	const Oid	relations[] = {store->log, store->streams, store->mark, store->sequence,
-	store->streams_by_id, store->streams_by_name};
+	store->streams_by_id, store->streams_by_name, store->tags};
 
 	for (int i = 0; i < lengthof(relations); i++)
 		if (OidIsValid(relations[i]))
 			RelationCacheInvalidateEntry(relations[i]);
 	for (int i = 0; i < store->nindexes; i++)
 		RelationCacheInvalidateEntry(store->indexes[i].oid);
+	for (int i = 0; i < store->ntag_indexes; i++)
+		RelationCacheInvalidateEntry(store->tag_indexes[i].oid);
 }
 
 /* Take the store that was not used for longest out of the cache if that is over its size. */
@@ -262,48 +226,6 @@ es_store_is_registered(int64 number)
 	return found;
 }
 
-/* The collation of our columns of a type: names are compared byte for byte. */
-static Oid
-collation_of(Oid type)
-{
-	return type == TEXTOID ? C_COLLATION_OID : InvalidOid;
-}
-
-static bool
-type_fits(const ColumnSpec *column, Oid type)
-{
-	EsPayload	payload;
-
-	return type == column->type || (column->payload && es_payload_of_type(type, &payload));
-}
-
-/* What differs from the columns we make, palloc'd; NULL if nothing does. */
-static char *
-column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < Max(ncolumns, desc->natts); i++)
-	{
-		Form_pg_attribute att = i < desc->natts ? TupleDescAttr(desc, i) : NULL;
-
-		if (i >= ncolumns)
-		{
-			if (!att->attisdropped)
-				return psprintf("table %s has an additional column %s",
-								RelationGetRelationName(rel), NameStr(att->attname));
-		}
-		else if (att == NULL || att->attisdropped ||
-				 strcmp(NameStr(att->attname), columns[i].name) != 0 ||
-				 !type_fits(&columns[i], att->atttypid) || att->attcollation != collation_of(columns[i].type))
-			return psprintf("table %s has no column %s of type %s%s at place %d",
-							RelationGetRelationName(rel), columns[i].name, format_type_be(columns[i].type),
-							columns[i].payload ? ", json or bytea" : columns[i].type == TEXTOID ? " COLLATE \"C\"" : "",
-							i + 1);
-	}
-	return NULL;
-}
-
 /* Read the one row of event_mark; false if the table is not as we make it or empty. */
 static bool
 read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
@@ -317,7 +239,7 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 		return false;
 	}
 	if (rel->rd_rel->relkind == RELKIND_RELATION && RelationGetDescr(rel)->natts == MARK_NCOLUMNS &&
-		column_defect(rel, mark_columns, MARK_NCOLUMNS) == NULL)
+		es_columns_defect(rel, ES_COLUMNS_MARK) == NULL)
 	{
 		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 		HeapTuple	tuple = systable_getnext(scan);
@@ -333,46 +255,6 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 	}
 	relation_close(rel, AccessShareLock);
 	return found;
-}
-
-/*
- * May rows be formed by us?  Not if the table wants more of its columns than
- * when we made it.
- */
-static bool
-columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	TupleConstr *constr = desc->constr;
-
-	for (int i = 0; i < ncolumns; i++)
-		if (TupleDescAttr(desc, i)->attnotnull == columns[i].nullable ||
-			TupleDescAttr(desc, i)->attgenerated != '\0' || TupleDescAttr(desc, i)->attidentity != '\0')
-			return false;
-	return constr == NULL || (constr->num_check == 0 && constr->num_defval == 0);
-}
-
-/*
- * Does the table have an enabled trigger on the given events
- * (TRIGGER_TYPE_...) that is not our guard?  Foreign keys that refer to the
- * table do not count: we never change or delete a key.
- */
-static bool
-has_foreign_trigger(Relation rel, int events)
-{
-	Oid			guard = rel->trigdesc != NULL ? es_guard_function() : InvalidOid;
-	TriggerDesc *triggers = rel->trigdesc;	/* an invalidation during the look-up would free it */
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		if ((trigger->tgtype & events) != 0 && trigger->tgfoid != guard &&
-			trigger->tgenabled != TRIGGER_DISABLED &&
-			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_PK)
-			return true;
-	}
-	return false;
 }
 
 /*
@@ -401,6 +283,45 @@ is_subscribed(Oid relid, bool *copying)
 	return found;
 }
 
+/*
+ * Fill in what event_tags says, if the store has it.  Whoever else may make
+ * tables in the schema must not have one of his own filled with the tags.
+ */
+static void
+load_tags(EsStore *store, Relation log)
+{
+	Relation	tags;
+
+	if (!OidIsValid(store->tags))
+		return;
+	tags = try_relation_open(store->tags, AccessShareLock);
+	if (tags == NULL)
+	{
+		vanished++;
+		store->valid = false;
+		return;
+	}
+	if (tags->rd_rel->relkind != RELKIND_RELATION || tags->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		tags->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
+		tags->rd_rel->relowner != log->rd_rel->relowner)
+		store->defect = pstrdup("event_tags is not a plain table of the same owner");
+	else if ((store->defect = es_columns_defect(tags, ES_COLUMNS_TAGS)) == NULL)
+	{
+		es_store_load_tag_indexes(store, tags);
+		if (!OidIsValid(store->tags_by_tag))
+			store->defect = pstrdup("table event_tags has no unique index on (tag, position)");
+		else if (!es_columns_are_plain(tags, ES_COLUMNS_TAGS))
+			store->defect = pstrdup("table event_tags has got constraints or columns of another kind");
+		else if (es_has_foreign_trigger(tags, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_DELETE))
+			store->defect = pstrdup("table event_tags has got a trigger, which appends would not fire");
+	}
+	relation_close(tags, AccessShareLock);
+
+	/* a copy has the rows of what was copied only */
+	if (store->copy && !is_subscribed(store->tags, &store->copying))
+		store->tags = InvalidOid;
+}
+
 /* Fill in what the tables say. */
 static void
 load_tables(EsStore *store)
@@ -423,8 +344,8 @@ load_tables(EsStore *store)
 	else if (log->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
 			 streams->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		store->defect = pstrdup("its tables are not logged, a crash would empty them");
-	else if ((store->defect = column_defect(log, log_columns, LOG_NCOLUMNS)) == NULL &&
-			 (store->defect = column_defect(streams, stream_columns, STREAM_NCOLUMNS)) == NULL)
+	else if ((store->defect = es_columns_defect(log, ES_COLUMNS_LOG)) == NULL &&
+			 (store->defect = es_columns_defect(streams, ES_COLUMNS_STREAMS)) == NULL)
 	{
 		(void) es_payload_of_type(TupleDescAttr(RelationGetDescr(log), LOG_DATA)->atttypid, &store->payload);
 		store->copy = is_subscribed(store->log, &store->copying);
@@ -435,8 +356,8 @@ load_tables(EsStore *store)
 		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
 			log->rd_rel->relam == HEAP_TABLE_AM_OID;
 		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
-			!has_foreign_trigger(log, TRIGGER_TYPE_INSERT) &&
-			RelationGetDescr(log)->natts == LOG_NCOLUMNS && columns_are_plain(log, log_columns, LOG_NCOLUMNS);
+			!es_has_foreign_trigger(log, TRIGGER_TYPE_INSERT) &&
+			RelationGetDescr(log)->natts == LOG_NCOLUMNS && es_columns_are_plain(log, ES_COLUMNS_LOG);
 		if (store->plain)
 		{
 			es_store_load_log_indexes(store, log);
@@ -447,15 +368,17 @@ load_tables(EsStore *store)
 			else if (!OidIsValid(store->log_by_event_id))
 				store->defect = pstrdup("table event_log has no partial unique index on (event_id)");
 		}
-		if (!columns_are_plain(streams, stream_columns, STREAM_NCOLUMNS))
+		if (!es_columns_are_plain(streams, ES_COLUMNS_STREAMS))
 			store->defect = pstrdup("table event_streams has got constraints or columns of another kind");
-		else if (has_foreign_trigger(streams, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE))
+		else if (es_has_foreign_trigger(streams, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE))
 			store->defect = pstrdup("table event_streams has got a trigger, which appends would not fire");
 		es_store_load_stream_indexes(store, streams);
 		if (!OidIsValid(store->streams_by_id))
 			store->defect = pstrdup("table event_streams has no unique index on (stream_id)");
 		else if (!OidIsValid(store->streams_by_name))
 			store->defect = pstrdup("table event_streams has no unique index on (stream_name)");
+		if (store->defect == NULL)
+			load_tags(store, log);
 	}
 	if (log != NULL)
 		relation_close(log, AccessShareLock);
@@ -526,6 +449,7 @@ load(Oid nspid)
 	store->streams = streams;
 	store->mark = mark;
 	store->sequence = sequence;
+	store->tags = get_relname_relid("event_tags", nspid);
 	if (has_index)
 		store->defect = pstrdup("table event_mark has an index, which the moves of the mark would not keep up");
 	if (DatumGetInt32(values[MARK_LAYOUT]) != ES_LAYOUT)
@@ -580,7 +504,10 @@ es_store_of_schema(Oid nspid)
 			entry->store = NULL;
 		}
 		if (entry->store != NULL)
+		{
+			store->former_tags = OidIsValid(entry->store->tags) ? entry->store->tags : entry->store->former_tags;
 			replace(entry->store, false);
+		}
 		entry->store = store;
 		MemoryContextSetParent(store->context, CacheMemoryContext);
 		store->valid = true;
@@ -666,6 +593,16 @@ es_store_current(bool missing_ok)
 Relation
 es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 {
+	return es_store_open_log_admitted(store, lockmode, rights, NULL, NULL);
+}
+
+/*
+ * The same, but before anything is locked, admit decides if the store is one
+ * of a tenant with limits, and the caller has the rights.  It may wait.
+ */
+Relation
+es_store_open_log_admitted(EsStore **store, LOCKMODE lockmode, AclMode rights, EsAdmission admit, void *load)
+{
 	EsTenant	tenant;
 
 	if (rights != ACL_SELECT)
@@ -673,8 +610,16 @@ es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights)
 	for (;;)
 	{
 		EsStore    *s = es_store_current(false);
-		Relation	log = try_relation_open(s->log, lockmode);
+		Relation	log;
 
+		if (admit != NULL && es_tenant_limits(s) != NULL && es_tenant_of_schema(s->nspid, &tenant) &&
+			tenant.state == ES_TENANT_ACTIVE && pg_class_aclcheck(s->log, GetUserId(), rights) == ACLCHECK_OK)
+		{
+			admit(s, load);
+			admit = NULL;
+			continue;			/* it may have waited */
+		}
+		log = try_relation_open(s->log, lockmode);
 		if (log != NULL && s->valid)
 		{
 			if (s->defect != NULL)

@@ -82,6 +82,14 @@ typedef enum EsPayload
 	ES_PAYLOAD_BYTEA
 } EsPayload;
 
+/* Columns of event_tags, which a store may have. */
+enum EsTagsColumn
+{
+	TAGS_TAG,
+	TAGS_POSITION,
+	TAGS_NCOLUMNS
+};
+
 #define ES_LAYOUT			1	/* of the tables of a store */
 #define ES_POSITION_BLOCK	128 /* positions that one nextval reserves */
 
@@ -107,6 +115,7 @@ typedef enum EsStatement
 	ES_STMT_VERIFY_POSITIONS,
 	ES_STMT_VERIFY_EVENT_IDS,
 	ES_STMT_VERIFY_NAMES,
+	ES_STMT_VERIFY_TAGS,
 	ES_STMT_DELETE_EVENTS,
 	ES_STMT_LIMITED_STREAMS,
 	ES_STMT_SAVE_SNAPSHOT,
@@ -141,6 +150,9 @@ typedef struct EsStore
 	Oid			log_by_time;
 	Oid			streams_by_id;
 	Oid			streams_by_name;
+	Oid			tags;			/* event_tags, InvalidOid: events of this store have no tags */
+	Oid			tags_by_tag;
+	Oid			former_tags;	/* that was there before: its drop may be rolled back */
 
 	EsPayload	payload;
 	bool		copy;			/* event_log is filled by a subscription */
@@ -150,19 +162,26 @@ typedef struct EsStore
 	char	   *defect;			/* what is wrong with the tables, or NULL */
 	int			nindexes;
 	EsLogIndex *indexes;
+	int			ntag_indexes;
+	EsLogIndex *tag_indexes;	/* of event_tags */
 
 	struct EsStoreSlot *slot;	/* owned by log/horizon */
 	struct EsSeries *series;	/* owned by store/count */
+	struct EsLimits *limits;	/* owned by store/tenant_limit */
 	struct EsStreamCache *cache;	/* owned by log/stream */
 	SPIPlanPtr	plans[ES_STMT_COUNT];	/* owned by store/statement */
 
 	MemoryContext context;		/* holds all of this */
 } EsStore;
 
+/* Decides about what the caller is going to do to a store, before any lock is taken; refuses with an error. */
+typedef void (*EsAdmission) (EsStore *store, void *load);
+
 extern EsStore *es_store_current(bool missing_ok);
 extern EsStore *es_store_of_schema(Oid nspid);
 extern bool es_store_is_registered(int64 number);
 extern Relation es_store_open_log(EsStore **store, LOCKMODE lockmode, AclMode rights);
+extern Relation es_store_open_log_admitted(EsStore **store, LOCKMODE lockmode, AclMode rights, EsAdmission admit, void *load);
 extern void es_store_require_owner(const EsStore *store);
 extern bool es_store_use_sql(EsStore *store, Relation log);
 

@@ -67,6 +67,7 @@ static uint64 generation = 1;	/* of the registry and the schemas, as far as this
 static uint64 counted = 0;		/* generation of the two below */
 static Oid	registry_oid = InvalidOid;
 static bool any_tenants = false;
+static Oid	let_pass = InvalidOid;	/* its tenant's state does not count */
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -123,6 +124,16 @@ es_tenants_exist(void)
 	return found;
 }
 
+/*
+ * The state of the registry and the schemas that answers are remembered for;
+ * after es_tenants_exist.  It only grows.
+ */
+uint64
+es_tenant_generation(void)
+{
+	return generation;
+}
+
 Relation
 es_tenant_open_registry(LOCKMODE lockmode)
 {
@@ -151,6 +162,23 @@ es_tenant_row(Relation registry, const char *name)
 	return tuple;
 }
 
+/* The attributes of a tenant that exists, a jsonb, palloc'd. */
+Datum
+es_tenant_attributes(const char *name)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	HeapTuple	tuple = es_tenant_row(registry, name);
+	bool		isnull;
+	Datum		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "tenant \"%s\" has no row", name);
+	result = PointerGetDatum(PG_DETOAST_DATUM_COPY(heap_getattr(tuple, TENANT_ATTRIBUTES + 1, RelationGetDescr(registry),
+																 &isnull)));
+	table_close(registry, AccessShareLock);
+	return result;
+}
+
 /* What a row says; its schema is looked for and may be gone. */
 static void
 read_row(HeapTuple tuple, TupleDesc desc, EsTenant *tenant)
@@ -166,6 +194,7 @@ read_row(HeapTuple tuple, TupleDesc desc, EsTenant *tenant)
 	heap_deform_tuple(tuple, desc, values, nulls);
 	namestrcpy(&tenant->name, TextDatumGetCString(values[TENANT_NAME]));
 	state = TextDatumGetCString(values[TENANT_STATE]);
+	tenant->dropping = strcmp(state, "dropping") == 0 || strcmp(state, "purging") == 0;
 	tenant->state = strcmp(state, "active") == 0 ? ES_TENANT_ACTIVE :
 		strcmp(state, "read_only") == 0 ? ES_TENANT_READ_ONLY : ES_TENANT_SUSPENDED;
 
@@ -419,10 +448,32 @@ es_tenant_missing(void)
 			 errhint("Name one with event_store.tenant_use() or event_store.with_tenant().")));
 }
 
-/* Refuse to use a tenant that is suspended, or to write one that is read-only. */
+/*
+ * Let statements pass that work on the tenant of a schema, whatever its state;
+ * InvalidOid ends that.  Returns what it was before, which the caller must set
+ * again, also on error.
+ */
+Oid
+es_tenant_let_pass(Oid nspid)
+{
+	Oid			before = let_pass;
+
+	let_pass = nspid;
+	return before;
+}
+
+/* Refuse to use a tenant that is dropped or suspended, or to write one that is read-only. */
 void
 es_tenant_require_state(const EsTenant *tenant, bool write)
 {
+	if (tenant->state == ES_TENANT_ACTIVE || (OidIsValid(let_pass) && tenant->nspid == let_pass))
+		return;
+	if (tenant->dropping)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_TENANT_SUSPENDED,
+							ES_MEMBERS(ES_TEXT("tenant", NameStr(tenant->name)), ES_TEXT("state", "dropping")),
+							"tenant \"%s\" is dropped and waits to be purged", NameStr(tenant->name)),
+				 errhint("Until then its owner takes that back with event_store.restore_tenant().")));
 	if (tenant->state == ES_TENANT_SUSPENDED || (write && tenant->state == ES_TENANT_READ_ONLY))
 		ereport(ERROR,
 				(es_problem(ERRCODE_ES_TENANT_SUSPENDED,

@@ -40,6 +40,7 @@
 #include "base/errors.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "store/count.h"
 #include "store/tenant.h"
 
 /* Since the server was started, over all databases. */
@@ -312,6 +313,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proc
 				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *qc)
 {
 	EsTenant	tenant;
+	EsStore    *store;
 	bool		renamed = false;
 
 	/* in a transaction that has failed the only statements are those that end it */
@@ -320,6 +322,10 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, Proc
 		if (es_guard != ES_GUARD_OFF)
 			check_utility(pstmt->utilityStmt);
 		renamed = renames_tenant(pstmt->utilityStmt, &tenant);
+
+		/* it is counted under its new name from now on, and nothing is to stay under the old one */
+		if (renamed && (store = es_store_of_schema(tenant.nspid)) != NULL)
+			es_store_drop_series(store);
 	}
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query, read_only_tree, context, params, environment, dest, qc);

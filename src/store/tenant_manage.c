@@ -38,13 +38,24 @@
 #include "store/payload.h"
 #include "store/statement.h"
 #include "store/tenant.h"
+#include "store/tenant_life.h"
+#include "store/tenant_records.h"
+#include "store/migration.h"
 
 /* Nobody else makes, changes or drops a tenant of this name until we are done. */
-static void
-lock_name(Relation registry, const char *folded)
+void
+es_tenant_lock_name(Relation registry, const char *folded)
 {
 	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
 					   ExclusiveLock);
+}
+
+/* Nobody changes or drops the tenant of this name until we and all who do the same are done. */
+void
+es_tenant_share_name(Relation registry, const char *folded)
+{
+	LockDatabaseObject(RelationGetRelid(registry), hash_bytes((const unsigned char *) folded, strlen(folded)), 0,
+					   ShareLock);
 }
 
 /* Refuse a name that a tenant has, or differs from it in case only. */
@@ -103,14 +114,15 @@ insert_row(Relation registry, const char *name, const char *folded, const char *
 	nulls[TENANT_REASON] = true;
 	values[TENANT_ATTRIBUTES] = attributes;
 	values[TENANT_CREATED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	nulls[TENANT_PURGE_AFTER] = true;
 	CatalogTupleInsert(registry, heap_form_tuple(RelationGetDescr(registry), values, nulls));
 	CacheInvalidateRelcache(registry);
 	CommandCounterIncrement();
 }
 
 /* Change the columns of a row that values and replace say. */
-static void
-update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *replace)
+void
+es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *replace)
 {
 	HeapTuple	tuple = heap_modify_tuple(old, RelationGetDescr(registry), values, nulls, replace);
 
@@ -119,22 +131,31 @@ update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *r
 	CommandCounterIncrement();
 }
 
-/*
- * Lock a tenant and return its row, an error if there is none or the caller
- * does not own its schema.  If that is gone, the owner of the database may do.
- */
-static HeapTuple
-own_row(Relation registry, const char *name, EsTenant *tenant)
+/* Refuse to anybody but the owner of its schema, or where that is gone of the database. */
+void
+es_tenant_require_owner(const EsTenant *tenant)
 {
-	lock_name(registry, es_tenant_fold(name));
-	if (!es_tenant_find(name, tenant))
-		es_tenant_get(name, tenant);	/* raises the error */
+	const char *name = NameStr(tenant->name);
+
 	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
 		!es_owns_database(MyDatabaseId, GetUserId()))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("tenant", name)),
 							"must be owner of tenant \"%s\"", name),
 				 errhint("Ask the owner of its schema, or become a member of the owning role.")));
+}
+
+/*
+ * Lock a tenant and return its row, an error if there is none or the caller
+ * does not own its schema.  If that is gone, the owner of the database may do.
+ */
+HeapTuple
+es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant)
+{
+	es_tenant_lock_name(registry, es_tenant_fold(name));
+	if (!es_tenant_find(name, tenant))
+		es_tenant_get(name, tenant);	/* raises the error */
+	es_tenant_require_owner(tenant);
 	return es_tenant_row(registry, name);
 }
 
@@ -153,9 +174,34 @@ es_tenant_note_schema(const char *name, const char *schema)
 		values[TENANT_SCHEMA_NAME] = CStringGetTextDatum(schema);
 		values[TENANT_SCHEMA_OID] = ObjectIdGetDatum(get_namespace_oid(schema, false));
 		replace[TENANT_SCHEMA_NAME] = replace[TENANT_SCHEMA_OID] = true;
-		update_row(registry, row, values, nulls, replace);
+		es_tenant_update_row(registry, row, values, nulls, replace);
 	}
 	table_close(registry, NoLock);
+}
+
+/* Remove a tenant, the caller's, with everything it has. */
+void
+es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
+{
+	bool		isnull;
+	int64		number = DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(registry), &isnull));
+
+	if (OidIsValid(tenant->nspid))
+	{
+		EsStore    *store = es_store_of_schema(tenant->nspid);
+		int			level;
+
+		if (store != NULL)
+			es_store_drop_series(store);
+		level = es_tenant_lift_guard();
+		es_statement_drop_schema(get_namespace_name(tenant->nspid));
+		AtEOXact_GUC(true, level);
+	}
+	es_store_unregister(number);
+	es_tenant_records_forget(NameStr(tenant->name));
+	CatalogTupleDelete(registry, &row->t_self);
+	CacheInvalidateRelcache(registry);
+	CommandCounterIncrement();
 }
 
 static void
@@ -170,16 +216,64 @@ set_state(const char *name, const char *state, Datum reason, bool no_reason)
 
 	es_require_writable();
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	row = own_row(registry, name, &tenant);
+	row = es_tenant_own_row(registry, name, &tenant);
+	if (tenant.dropping)
+		es_tenant_require_state(&tenant, false);
 	values[TENANT_STATE] = CStringGetTextDatum(state);
 	values[TENANT_REASON] = reason;
 	nulls[TENANT_REASON] = no_reason;
 	replace[TENANT_STATE] = replace[TENANT_REASON] = true;
-	update_row(registry, row, values, nulls, replace);
+	es_tenant_update_row(registry, row, values, nulls, replace);
 	table_close(registry, NoLock);
 }
 
+/* Make a tenant, like another one if template is not NULL, with the migrations that there are. */
+static void
+create(const char *name, const char *template, const EsPayload *payload, bool with_data, bool with_grants, Datum attributes)
+{
+	char	   *folded = es_tenant_fold(name);
+	Relation	registry;
+	int64		number;
+
+	es_tenant_check_name(name);
+	es_require_writable();
+
+	registry = es_tenant_open_registry(RowExclusiveLock);
+	es_tenant_lock_name(registry, folded);
+	require_free(registry, name, folded);
+	require_free_schema(name);
+	number = es_tenant_make_schema(name, template, payload, with_data, with_grants);
+	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
+	(void) es_migrate(name, get_namespace_oid(name, false), true, NULL);
+	table_close(registry, NoLock);
+}
+
+/* Make a tenant whose store comes from elsewhere; it can only be read. */
+void
+es_tenant_create_again(const char *name, int64 number, EsPayload payload, Datum attributes)
+{
+	char	   *folded = es_tenant_fold(name);
+	Relation	registry;
+
+	es_tenant_check_name(name);
+	registry = es_tenant_open_registry(RowExclusiveLock);
+	es_tenant_lock_name(registry, folded);
+	require_free(registry, name, folded);
+	es_store_create_again(name, number, payload);
+	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
+	table_close(registry, NoLock);
+}
+
+/* Change the state of a tenant, as its owner. */
+void
+es_tenant_set_state(const char *name, EsTenantState state, const char *reason)
+{
+	set_state(name, state == ES_TENANT_ACTIVE ? "active" : state == ES_TENANT_READ_ONLY ? "read_only" : "suspended",
+			  reason != NULL ? CStringGetTextDatum(reason) : (Datum) 0, reason == NULL);
+}
+
 PG_FUNCTION_INFO_V1(event_store_create_tenant);
+PG_FUNCTION_INFO_V1(event_store_clone_tenant);
 PG_FUNCTION_INFO_V1(event_store_attach_tenant);
 PG_FUNCTION_INFO_V1(event_store_rename_tenant);
 PG_FUNCTION_INFO_V1(event_store_suspend_tenant);
@@ -189,28 +283,33 @@ PG_FUNCTION_INFO_V1(event_store_grant_tenant);
 PG_FUNCTION_INFO_V1(event_store_revoke_tenant);
 PG_FUNCTION_INFO_V1(event_store_tenant_residue);
 
+/* create_tenant(name, attributes, template, with_data, payload) */
 Datum
 event_store_create_tenant(PG_FUNCTION_ARGS)
 {
 	char	   *name = es_tenant_name_argument(fcinfo, 0, "name");
-	char	   *folded = es_tenant_fold(name);
-	Relation	registry;
-	EsPayload	payload;
-	int64		number;
+	EsPayload	payload = ES_PAYLOAD_JSONB;
 
 	es_require_argument(fcinfo, 1, "attributes");
-	es_require_argument(fcinfo, 2, "payload");
-	payload = es_payload_argument(PG_GETARG_TEXT_PP(2));
-	es_tenant_check_name(name);
-	es_require_writable();
+	es_require_argument(fcinfo, 3, "with_data");
+	if (!PG_ARGISNULL(4))
+		payload = es_payload_argument(PG_GETARG_TEXT_PP(4));
+	create(name, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), PG_ARGISNULL(4) ? NULL : &payload,
+		   PG_GETARG_BOOL(3), false, PG_GETARG_DATUM(1));
+	PG_RETURN_VOID();
+}
 
-	registry = es_tenant_open_registry(RowExclusiveLock);
-	lock_name(registry, folded);
-	require_free(registry, name, folded);
-	require_free_schema(name);
-	number = es_store_create(name, payload);
-	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, PG_GETARG_DATUM(1));
-	table_close(registry, NoLock);
+/* clone_tenant(template, name, with_data, with_grants, attributes) */
+Datum
+event_store_clone_tenant(PG_FUNCTION_ARGS)
+{
+	char	   *template = es_tenant_name_argument(fcinfo, 0, "template");
+	char	   *name = es_tenant_name_argument(fcinfo, 1, "name");
+
+	es_require_argument(fcinfo, 2, "with_data");
+	es_require_argument(fcinfo, 3, "with_grants");
+	es_require_argument(fcinfo, 4, "attributes");
+	create(name, template, NULL, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3), PG_GETARG_DATUM(4));
 	PG_RETURN_VOID();
 }
 
@@ -274,12 +373,12 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 	es_tenant_check_name(new_name);
 	es_require_writable();
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	row = own_row(registry, name, &tenant);
+	row = es_tenant_own_row(registry, name, &tenant);
 	if (!OidIsValid(tenant.nspid))
 		es_tenant_broken(&tenant);
 	if (strcmp(es_tenant_fold(name), new_folded) != 0)
 	{
-		lock_name(registry, new_folded);
+		es_tenant_lock_name(registry, new_folded);
 		require_free(registry, new_name, new_folded);
 	}
 	schema = get_namespace_name(tenant.nspid);
@@ -291,10 +390,12 @@ event_store_rename_tenant(PG_FUNCTION_ARGS)
 		AtEOXact_GUC(true, level);
 		row = es_tenant_row(registry, name);	/* the schema was noted in it */
 	}
+	if (strcmp(name, new_name) != 0)
+		es_tenant_records_rename(name, new_name);
 	values[TENANT_NAME] = CStringGetTextDatum(new_name);
 	values[TENANT_FOLDED_NAME] = CStringGetTextDatum(new_folded);
 	replace[TENANT_NAME] = replace[TENANT_FOLDED_NAME] = true;
-	update_row(registry, row, values, nulls, replace);
+	es_tenant_update_row(registry, row, values, nulls, replace);
 	table_close(registry, NoLock);
 	PG_RETURN_VOID();
 }
@@ -316,6 +417,7 @@ event_store_resume_tenant(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* drop_tenant(name, confirm, keep) */
 Datum
 event_store_drop_tenant(PG_FUNCTION_ARGS)
 {
@@ -324,13 +426,10 @@ event_store_drop_tenant(PG_FUNCTION_ARGS)
 	Relation	registry;
 	EsTenant	tenant;
 	HeapTuple	row;
-	int64		number;
-	bool		isnull;
-	int			level;
 
 	es_require_writable();
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	row = own_row(registry, name, &tenant);
+	row = es_tenant_own_row(registry, name, &tenant);
 	if (strcmp(name, confirm) != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
@@ -338,21 +437,10 @@ event_store_drop_tenant(PG_FUNCTION_ARGS)
 							"to drop tenant \"%s\" with everything it has, confirm must repeat its name", name),
 				 errhint("Call event_store.drop_tenant(%s, confirm => %s).",
 						 quote_literal_cstr(name), quote_literal_cstr(name))));
-	number = DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(registry), &isnull));
-	if (OidIsValid(tenant.nspid))
-	{
-		EsStore    *store = es_store_of_schema(tenant.nspid);
-
-		if (store != NULL)
-			es_store_drop_series(store);
-		level = es_tenant_lift_guard();
-		es_statement_drop_schema(get_namespace_name(tenant.nspid));
-		AtEOXact_GUC(true, level);
-	}
-	es_store_unregister(number);
-	CatalogTupleDelete(registry, &row->t_self);
-	CacheInvalidateRelcache(registry);
-	CommandCounterIncrement();
+	if (PG_ARGISNULL(2))
+		es_tenant_remove(registry, row, &tenant);
+	else
+		es_tenant_drop_later(registry, row, &tenant, PG_GETARG_INTERVAL_P(2));
 	table_close(registry, NoLock);
 	PG_RETURN_VOID();
 }
@@ -373,7 +461,7 @@ event_store_grant_tenant(PG_FUNCTION_ARGS)
 	role = es_store_role(PG_GETARG_TEXT_PP(1), &roleid);
 	es_store_check_access(access);
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	(void) own_row(registry, name, &tenant);
+	(void) es_tenant_own_row(registry, name, &tenant);
 	if (!OidIsValid(tenant.nspid))
 		es_tenant_broken(&tenant);
 	es_statement_grant(get_namespace_name(tenant.nspid), role, access);
@@ -394,7 +482,7 @@ event_store_revoke_tenant(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 1, "role");
 	role = es_store_role(PG_GETARG_TEXT_PP(1), &roleid);
 	registry = es_tenant_open_registry(RowExclusiveLock);
-	(void) own_row(registry, name, &tenant);
+	(void) es_tenant_own_row(registry, name, &tenant);
 	if (!OidIsValid(tenant.nspid))
 		es_tenant_broken(&tenant);
 	es_statement_revoke_all(get_namespace_name(tenant.nspid), role);
@@ -412,7 +500,7 @@ put_residue(ReturnSetInfo *rsinfo, const char *kind, const char *identity)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* What is there of a tenant, or of one that was dropped: registration, schema, registration of its store. */
+/* What is there of a tenant, or of one that was dropped: registration, schema, registration of its store, records. */
 Datum
 event_store_tenant_residue(PG_FUNCTION_ARGS)
 {
@@ -439,6 +527,7 @@ event_store_tenant_residue(PG_FUNCTION_ARGS)
 	}
 	if (schema != NULL && OidIsValid(get_namespace_oid(schema, true)))
 		put_residue(rsinfo, "schema", schema);
+	es_tenant_records_list(name, rsinfo);
 	table_close(registry, AccessShareLock);
 	return (Datum) 0;
 }

@@ -42,11 +42,11 @@ typedef struct Before
 	int			level;
 } Before;
 
-/* The search_path of a tenant, palloc'd. */
+/* The search_path of a tenant's schema, palloc'd. */
 static char *
-tenant_path(const EsTenant *tenant)
+tenant_path(Oid nspid)
 {
-	return psprintf("%s, %s%spg_temp", quote_identifier(get_namespace_name(tenant->nspid)), es_tenant_shared_schemas,
+	return psprintf("%s, %s%spg_temp", quote_identifier(get_namespace_name(nspid)), es_tenant_shared_schemas,
 					es_tenant_shared_schemas[0] == '\0' ? "" : ", ");
 }
 
@@ -56,11 +56,18 @@ set(const char *name, const char *value, GucAction action)
 	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, action, true, 0, false);
 }
 
+/* Switch to a tenant and its schema, or with an empty name to a schema that is to become one's. */
+void
+es_tenant_switch(const char *name, Oid nspid, GucAction action)
+{
+	set("event_store.tenant", name, action);
+	set("search_path", tenant_path(nspid), action);
+}
+
 static void
 switch_to(const EsTenant *tenant, GucAction action)
 {
-	set("event_store.tenant", NameStr(tenant->name), action);
-	set("search_path", tenant_path(tenant), action);
+	es_tenant_switch(NameStr(tenant->name), tenant->nspid, action);
 }
 
 /* The usable tenant that the first argument names. */

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Counts the user-mode instructions that the server spends on an append, ours and the floor's (see run.sh), with valgrind's
+# Counts the user-mode instructions that the server spends on an append, ours and the floor's (see run.sh; of append_condition the
+# floor is the same append without the condition), with valgrind's
 # callgrind. Neighbours do not matter; what memory and the kernel cost does not show.
 #   bash test/bench/instructions.sh
 set -euo pipefail
@@ -19,7 +20,7 @@ instructions() {
 		append_json) kind=json ;;
 		append_bytes) kind=bytea ;;
 	esac
-	make_event_tables "$kind"
+	make_event_tables "$2" "$kind"
 	skip=$(sessions | wc -l)
 	script "$1" "$2" | PGOPTIONS="-c search_path=bench -c synchronous_commit=off" es_as_postgres pgbench -n -M prepared -c 1 -t "$3" \
 		-D first=$first -D k=$warm -D i=0 -D n="$n" -D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" \
@@ -54,7 +55,7 @@ sql -c "CREATE EXTENSION event_store"
 
 result=()
 printf '\n%-24s %12s %12s  %s\n' 'instructions a call' floor ours ratio
-for cell in append_one:400 append_json:400 append_bytes:400 append_10:60 append_100:20; do
+for cell in append_one:400 append_json:400 append_bytes:400 append_10:60 append_100:20 append_condition:400; do
 	what=${cell%:*} calls=${cell#*:}
 	for system in floor event_store; do
 		less=$(instructions "$system" "$what" "$warm")

@@ -19,6 +19,7 @@ plots=$here/../../build/bench     # the table and its plots
 cells=(
 	'append_one 1 off' 'append_one 8 off' 'append_one 32 off' 'append_one 1 on' 'append_one 8 on' 'append_one 32 on'
 	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
+	'append_condition 1 off' 'append_condition 8 off'
 	'read_stream 1 off' 'read_all 1 off'
 	'append_json 1 off' 'append_bytes 1 off' 'read_stream_json 1 off' 'read_stream_bytes 1 off' 'read_all_json 1 off'
 	'hot_stream 8 on' 'hot_stream 32 on'
@@ -88,7 +89,7 @@ slice() {
 		read_*) store=archive_$kind ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
-	[[ $store == archive_* ]] || make_event_tables "$kind"
+	[[ $store == archive_* ]] || make_event_tables "$what" "$kind"
 	if [[ $what == import_* ]]; then
 		sql -f - <<-'END' >/dev/null
 			TRUNCATE floor.event, public.file RESTART IDENTITY;
@@ -126,7 +127,7 @@ postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
 es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
-make_lines
+[[ model == "${BENCH_ONLY:-}" ]] || make_lines
 for kind in jsonb json bytea; do
 	make_archive "$kind"
 	# the log and its indexes; the streams' names come on top, a row a stream
@@ -153,6 +154,7 @@ if [[ -s $work/results ]]; then
 		perl "$here/plot.pl" "${plot#*:}" "event_store beside plain PostgreSQL" <"$plots/bench.txt" >"$file" 2>/dev/null || rm -f "$file"
 	done
 fi
+if [[ model =~ ${BENCH_ONLY:-.} ]]; then . "$here/model.sh"; fi
 if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo
 	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"

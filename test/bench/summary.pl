@@ -24,6 +24,9 @@ my @rows = (
 	['append 10 in one call, 8 clients',   'append_10.8.off',   'rate'],
 	['append 100 in one call, 1 client',   'append_100.1.off',  'cpu'],
 	['append 100 in one call, 1 client',   'append_100.1.off',  'rate',  '>=', 1.6],
+	['append on a condition, 1 client',    'append_condition.1.off', 'cpu', '<=', 1.30],
+	['append on a condition, 8 clients',   'append_condition.8.off', 'cpu', '<=', 1.30],
+	['append on a condition, 8 clients',   'append_condition.8.off', 'rate'],
 	['read a stream of 100',               'read_stream.1.off', 'cpu',   '<=', 1.10],
 	['read a stream of 100',               'read_stream.1.off', 'rate'],
 	['read 1000 in order',                 'read_all.1.off',    'cpu',   '<=', 1.10],
@@ -100,5 +103,6 @@ for my $row (@rows)
 }
 print "\nImport: INSERT ... SELECT from the same table, or COPY of the same file, into the floor's table; a call is an event.\n";
 print "Append to one stream: ours with event_store.hot_streams, the floor is the same without, where the stream is locked over the flush.\n";
+print "Append on a condition: the floor is the same append, of an event with two tags, without the condition.\n";
 print "Floor: a prepared INSERT or SELECT of the same rows in a table with the same two indexes, by the same client.\n";
 print $missed ? "$missed of the bars missed.\n" : "All bars held.\n";

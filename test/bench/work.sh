@@ -57,10 +57,10 @@ script() {
 	esac
 }
 
-# make_event_tables [KIND]: the tables that appends go to, new for each slice so that all slices meet the same, each of the streams
+# make_event_tables WORK [KIND]: the tables that appends go to, new for each slice so that all slices meet the same, each of the streams
 # with one event in it
 make_event_tables() {
-	local kind=${1:-jsonb} payload=$data
+	local kind=${2:-jsonb} payload=$data
 	[[ $kind != bytea ]] || payload=\"$(base64 -w 0 <<<"$data")\"
 	sql -v table=event -v payload="$kind" -f - <"$here/floor.sql"
 	sql -v data="$payload" -v metadata="$metadata" -v first=$first -v streams=$streams -v kind="$kind" -f - <<-'END' >/dev/null
@@ -72,4 +72,5 @@ make_event_tables() {
 		SELECT count(event_store.append_event((:first + n)::text, 'OrderPlaced', :'data', :'metadata', 0))
 		FROM generate_series(0, :streams - 1) n;
 	END
+	[[ $1 != append_condition ]] || sql -c "SET search_path = bench; SELECT event_store.enable_tags()" >/dev/null
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # make demo: replay a real event log into a store on a private server, and show what the extension does with it.
 # The log is $SHARED/data/receipt.csv.gz where that exists, else orders.csv of this directory. Set DEMO_LOG=orders for the latter.
+# LARGE=1 adds a larger one (loans.sh), where $SHARED has it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib.sh"
@@ -264,18 +265,31 @@ cat "$work/follower"
 grep -q "$live_type" "$work/follower" || fail "the follower saw nothing"
 cat <<END
 
-8. Two stores, the same calls
-   Another department gets a store of its own. The search_path decides which one a call means.
+8. Two tenants, the same calls
+   Another department becomes a tenant: a schema with a store of its own. The first one's store becomes a tenant's too. The log
+   is replayed for the other as well, every tenth case of it; then the same query is asked for each.
 
 END
-second="SELECT event_store.create_store('$other')"
-say "$second"
-sql -c "$second" >/dev/null
-for schema in $other $store; do
-	say "SET search_path = $schema"
-	value $schema "SELECT event_store.append_event('$case', 'Note added')" \
-		"SELECT count(*) FROM event_store.read_all(max_count => 1000000)"
-done
+tenants=("SELECT event_store.create_tenant('$other')" "SELECT event_store.attach_tenant('$store')")
+say "${tenants[@]}"
+sql "${tenants[@]/#/-c}" >/dev/null
+sql -c "SELECT event_store.tenant_use_session('$other')" -c "
+	SELECT count(event_store.append_event(stream, type, data, metadata, expected => expected, created_at => created_at))
+	FROM (SELECT *, dense_rank() OVER (ORDER BY stream) AS n FROM replay.event) e WHERE n % 10 = 0" >/dev/null
+each="SELECT t.name, e.* FROM event_store.tenants t, event_store.with_tenant(t.name, 'SELECT count(*), count(DISTINCT stream),
+    event_store.stream_version(''$case'') FROM event_store.read_all(max_count => 1000000)') AS e(events bigint, cases bigint, \"$case\" bigint)
+  ORDER BY t.name"
+show public "$each"
+[[ $(sql -c "SELECT count(*) = 2 AND count(DISTINCT events) = 2 AND min(events) > 0 FROM (${each%%ORDER BY*}) x") == t ]] ||
+	fail "the tenants did not answer each for itself"
+across="SELECT count(*) FROM $store.event_log"
+echo
+echo "   A statement of one tenant that reaches for the other's table is refused, a superuser's too:"
+echo
+say "SELECT event_store.tenant_use_session('$other')" "$across"
+sql -c "SELECT event_store.tenant_use_session('$other')" -c '\set VERBOSITY terse' -c "$across" 2>&1 | tail -n 1 | sed 's/^/       /' |
+	tee "$work/guard" || true
+grep -q "touches tenant" "$work/guard" || fail "the guard let a statement through"
 cat <<END
 
 9. What a case is, now and then
@@ -326,5 +340,12 @@ echo
 say "SELECT event_store.prometheus()"
 sql -c "SELECT event_store.prometheus()" >"$work/metrics"
 grep -E '^event_store_(events_appended_total|append_calls_total)\{.*"'$store'"' "$work/metrics" | head -n 2 | sed 's/^/       /'
+loans=$SHARED/data/bpic2012.xes.gz
+if [[ -n ${LARGE:-} && -r $loans ]]; then
+	. "$here/loans.sh"
+elif [[ -n ${LARGE:-} ]]; then
+	echo
+	echo "   There is no larger log here ($loans)."
+fi
 echo
 echo "Done in $SECONDS seconds; the private server is removed now. doc/ is the manual."

@@ -22,11 +22,14 @@ GRANT USAGE ON SCHEMA sales TO regress_es_guest;
 RESET ROLE;
 SET LOCAL search_path = sales, public;
 CREATE FUNCTION pg_temp.count_events(state bigint, type text, data jsonb) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN state + 1;
+CREATE FUNCTION pg_temp.upcast(data jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN data;
 CREATE FUNCTION pg_temp.count_once(state bigint, command jsonb) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN jsonb '{"type": "Counted", "data": {}}';
 DO $$ BEGIN
 	PERFORM event_store.append_event('order-1', 'Placed', event_id => '00000000-0000-4000-8000-000000000001');
 	PERFORM event_store.register_aggregate('order', 'pg_temp.count_events', '0');
 	PERFORM event_store.register_command('Count', 'order', 'pg_temp.count_once');
+	PERFORM event_store.register_upcaster('Old', 'pg_temp.upcast');
+	PERFORM event_store.register_middleware('old', 'after_failure', 'pg_temp.upcast');
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
@@ -58,6 +61,10 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.read_all()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.read_category('order')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.read_by_type('{A}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.enable_tags(), event_store.append_event('order-9', 'A', '1', '{"tags": ["a"]}', condition => '{"tags": ["a"]}'), event_store.disable_tags()$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append_event('order-9', 'A', '1', condition => '{"tags": ["a"]}')$$, '55000', '55000', '55000', '55000', '42501', '42501', 'VE006'),
+	($$SELECT event_store.disable_tags()$$, '42704', '42704', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.read_by_query('{"tags": ["a"]}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.read_by_correlation('00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.causation_tree('00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.read_each_type()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
@@ -83,10 +90,23 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.rehydrate('order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.rehydrate_as(NULL::bigint, 'order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.aggregates('order', '{1}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.list_aggregates('order')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.aggregate_state('order', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.take_snapshot('order', '1')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.register_aggregate('mine', 'pg_temp.count_events', '0')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.register_aggregate('order', 'pg_temp.count_events', '0', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_upcaster('New', 'pg_temp.upcast')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_upcaster('Old', 'pg_temp.upcast', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_upcaster('Old')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unknown_event_types()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	-- commands
+	($$SELECT event_store.register_middleware('new', 'before_dispatch', 'pg_temp.upcast')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_middleware('old', 'after_failure', 'pg_temp.upcast', replace => true)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_middleware('old')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.assign('{}', 'a', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.assign_metadata('{}', 'a', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.respond('{}', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.halt('{}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.dispatch('Count', '{"id": "1"}')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.dispatch('Count', '{"id": "1"}', command_id => '00000000-0000-4000-8000-000000000009')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	($$SELECT event_store.register_command('More', 'order', 'pg_temp.count_once')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
@@ -95,6 +115,12 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.forget_commands()$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT * FROM sales.event_commands$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', '42501'),
 	($$SELECT event_store.unregister_aggregate('order')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- assertions, without pgTAP on the path, which would number them
+	($$SELECT set_config('search_path', 'sales', true), event_store.assert_event('A')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.refute_event('A')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.wait_for_event('A', timeout => '0')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.assert_correlated('A', 'B')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT set_config('search_path', 'sales', true), event_store.assert_command('order-1', '[]', 'Count', '{"id": "1"}', '{"type": "Counted"}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.delete_stream('order-1', hard => true)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
@@ -136,7 +162,44 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.tenant_use_session('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
 	($$SELECT * FROM event_store.with_tenant('mine', 'SELECT 1') AS (n integer)$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
 	($$SELECT * FROM event_store.with_tenant('mine', 'SELECT $1', 1) AS (n integer)$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.create_tenant('mine', template => 'sales')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.clone_tenant('sales', 'mine')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$CALL event_store.fill_tenant_pool(1)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.tenant_differences('sales', 'sales')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.restore_tenant('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$CALL event_store.purge_tenants('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.add_tenant_domain('mine', 'mine.example')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.remove_tenant_domain('mine.example')$$, '42704', '42704', '42704', '42704', '42704', '42704', '42704'),
+	($$SELECT event_store.tenant_for_host('mine.example')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.register_migration(1, 'one', 'SELECT 1')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unregister_migration(1)$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.migrate_tenant('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.revert_tenant('mine', 1)$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.baseline_tenant('mine', 1)$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.migrate_tenants()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.start_rollout()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$CALL event_store.run_rollout(1)$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.pause_rollout(1)$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.resume_rollout(1)$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_domain$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_pool$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_migration$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_migrated$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.rollout_registry$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.rollout_tenant$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.rollouts$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_drift$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_versions$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT count(*) FROM event_store.schema_definition WHERE schema_oid = (SELECT oid FROM pg_namespace WHERE nspname = 'sales')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.each_tenant('SELECT 1')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.set_tenant_limit('mine', 'streams', 1)$$, 'VE020', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.clear_tenant_limit('mine')$$, 'VE020', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.tenant_usage('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.export_tenant('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT event_store.import_tenant('mine', 'public.lines')$$, '22023', '22023', '22023', '22023', '22023', '22023', '22023'),
+	($$SELECT event_store.tenant_checksums('mine')$$, 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020', 'VE020'),
+	($$SELECT * FROM event_store.tenant_limits$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.tenant_limit$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.require_tenant()$$, 'VE023', 'VE023', 'VE023', 'VE023', 'VE023', 'VE023', 'VE023'),
 	($$SELECT event_store.current_tenant()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.pooler_check()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
@@ -195,6 +258,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.openmetrics()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.telemetry_info()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_samples()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.telemetry_top()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.histogram_quantiles('event_store_append_batch_events')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT * FROM event_store.metrics$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT * FROM event_store.counters$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),

@@ -21,6 +21,8 @@ DO $$ BEGIN
 	CREATE FUNCTION public.apply(state bigint, type text, data jsonb) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN state + 1;
 	PERFORM event_store.register_aggregate('order', 'public.apply', '0');
 	PERFORM event_store.take_snapshot('order', '1');
+	CREATE TABLE public.lines AS SELECT event_store.export_tenant('victim') AS line;
+	GRANT SELECT ON public.lines TO PUBLIC;
 	PERFORM event_store.tenant_use('hostile');
 	PERFORM event_store.append('order-1', '[{"type": "Own", "data": 1}, {"type": "Own", "data": 2}]');
 	-- its role may make things in its schema and in public too
@@ -84,6 +86,42 @@ INSERT INTO attempt (command, state) VALUES
 	($$SELECT * FROM event_store.tenants$$, '42501'),
 	($$SELECT * FROM event_store.tenant_registry$$, '42501'),
 	($$UPDATE event_store.tenant_registry SET schema_oid = 'victim'::regnamespace WHERE tenant_name = 'hostile'$$, '42501'),
+	-- what it may use, and taking it away
+	($$SELECT event_store.set_tenant_limit('victim', 'streams', 1)$$, '42501'),
+	($$SELECT event_store.set_tenant_limit('hostile', 'streams', 1000000)$$, '42501'),
+	($$SELECT event_store.clear_tenant_limit('hostile')$$, '42501'),
+	($$SELECT event_store.tenant_usage('victim')$$, '42501'),
+	($$SELECT * FROM event_store.tenant_limits$$, '42501'),
+	($$DELETE FROM event_store.tenant_limit$$, '42501'),
+	($$SELECT event_store.export_tenant('victim')$$, '42501'),
+	($$SELECT event_store.tenant_checksums('victim')$$, '42501'),
+	($$SELECT event_store.import_tenant('victim', 'public.lines')$$, '42501'),
+	($$SELECT event_store.import_tenant('mine', 'public.lines')$$, 'VE021'),
+	-- what is kept for all stores, or told of them
+	($$SELECT * FROM event_store.store_registry r, event_store.attach_tenant('victim', 'mine') WHERE r.store_number > 0$$, '42501'),
+	($$DELETE FROM event_store.store_registry$$, '42501'),
+	($$SELECT * FROM event_store.import_progress$$, '42501'),
+	($$SELECT * FROM event_store.counters$$, '42501'),
+	($$SELECT event_store.prometheus()$$, '42501'),
+	($$SELECT event_store.problem_log()$$, '42501'),
+	($$SELECT 1 / (1 - count(*)) FROM event_store.imports WHERE schema = 'victim'$$, 'nothing'),
+	-- every reader and writer that takes a name of the other's things
+	($$SELECT 1 / (1 - count(*)) FROM event_store.read_by_type('{Secret}')$$, 'nothing'),
+	($$SELECT 1 / (1 - count(*)) FROM event_store.read_category('order') WHERE type = 'Secret'$$, 'nothing'),
+	($$SELECT event_store.link_event('links', '00000000-0000-4000-8000-000000000001')$$, '42704'),
+	($$SELECT event_store.append_event('order-1', 'X', event_id => '00000000-0000-4000-8000-000000000001')$$, 'nothing'),
+	($$CALL event_store.import_events('victim.note', 'x')$$, '42501'),
+	($$SELECT 1 / (CASE WHEN event_store.try('SELECT * FROM victim.note') ? 'ok' THEN 0 ELSE 1 END)$$, 'nothing'),
+	-- prepared and left, then used again
+	($$PREPARE all_secrets AS SELECT 1 / (1 - count(*)) FROM event_store.read_all() WHERE type = 'Secret'; SET LOCAL search_path = victim, public; EXECUTE all_secrets$$, 'nothing'),
+	($$PREPARE a_note AS SELECT t FROM note$$, '42P01'),
+	($$SET LOCAL search_path = victim; SELECT * FROM note$$, '42P01'),
+	($$SELECT 'victim.note'::regclass$$, '42501'),
+	($$SELECT nextval('victim.event_position')$$, '42501'),
+	($$SELECT setval('victim.event_position', 1)$$, '42501'),
+	($$GRANT SELECT ON victim.note TO PUBLIC$$, '42501'),
+	($$COMMENT ON TABLE victim.note IS 'x'$$, '42501'),
+	($$ANALYZE victim.note; SELECT 1 / (SELECT count(*) FROM pg_stats WHERE schemaname = 'victim')$$, '42501'),
 	-- whole stores
 	($$SELECT event_store.verify_store('victim')$$, '42501'),
 	($$SELECT event_store.drop_store('victim', 'victim')$$, '42501'),

@@ -18,7 +18,8 @@ $subscriber->init(allows_streaming => 'logical');
 $subscriber->start;
 
 $publisher->safe_psql('postgres',
-	q{SELECT event_store.append_event('before-' || n % 7, 'A', to_jsonb(n)) FROM generate_series(1, 100) n});
+	q{SELECT event_store.enable_tags();
+	SELECT event_store.append_event('before-' || n % 7, 'A', to_jsonb(n), jsonb_build_object('tags', jsonb_build_array('a' || n))) FROM generate_series(1, 100) n});
 $publisher->safe_psql('postgres', 'CREATE PUBLICATION events FOR ALL TABLES');
 
 # The schema alone; the rows come with the subscription.
@@ -39,6 +40,9 @@ $subscriber->safe_psql('postgres',
 	  . '$$ PUBLICATION events');
 $subscriber->wait_for_subscription_sync($publisher, 'events');
 $subscriber->safe_psql('postgres', q{SELECT event_store.attach_store('shop')});
+
+is($subscriber->safe_psql('postgres', q{SELECT count(position) FROM event_store.read_by_query('[{"tags": ["a7"]}, {"tags": ["a100"]}]')}),
+	2, 'a query is answered along the copied tags');
 
 # What is read on the copy never has a hole that may still fill: a transaction
 # open on the publisher holds the mark, and so the reader of the copy, back.

@@ -29,12 +29,14 @@ restart_after_crash = on
 event_store.enable_hard_delete = on
 });
 
+$node->safe_psql('postgres', 'SELECT event_store.enable_tags()');
 for ([ 'limited', $streams ], [ 'doomed', $doomed ])
 {
 	my ($category, $count) = @$_;
 	$node->safe_psql('postgres', qq{
 		SELECT count(event_store.append('$category-' || n,
-			(SELECT jsonb_agg(jsonb_build_object('type', 'E', 'data', i)) FROM generate_series(1, $events) i)))
+			(SELECT jsonb_agg(jsonb_build_object('type', 'E', 'data', i, 'metadata', jsonb_build_object('tags', jsonb_build_array('$category', '$category-' || n))))
+			FROM generate_series(1, $events) i)))
 		FROM generate_series(1, $count) n});
 }
 $node->safe_psql('postgres', qq{
@@ -150,6 +152,8 @@ $node->wait_for_catchup($standby);
 my $all = q{SELECT string_agg(position || ' ' || stream || ' ' || version || ' ' || type, ',' ORDER BY position)
 	FROM event_store.read_all(max_count => NULL)};
 is($standby->safe_psql('postgres', $all), $node->safe_psql('postgres', $all), 'a standby reads the same');
+my $tagged = q{SELECT count(position), sum(position), max(head) FROM event_store.read_by_query('[{"tags": ["doomed"]}, {"tags": ["limited-3", "limited"]}]', max_count => NULL)};
+is($standby->safe_psql('postgres', $tagged), $node->safe_psql('postgres', $tagged), 'and along its tags');
 is($standby->safe_psql('postgres', q{SELECT status FROM event_store.stream_info('limited-2')}), 'deleted', 'with the same streams');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM event_store.read_stream('limited-1')}), 0, 'and the same limits');
 sqlstate_is($standby, 'CALL event_store.scavenge_store()', '25006', 'nothing is taken away there');

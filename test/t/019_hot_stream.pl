@@ -156,6 +156,30 @@ is(one('SELECT count(*) FROM event_store.in_flight()'), 0, 'nothing is in flight
 is(one(q{SHOW synchronous_commit}), 'on', 'and the setting is what it was');
 $_->quit for $first, $second, $reader, $repeated;
 
+# Conditions: whoever looks for what matches may find what is not yet safe, and waits before he says so.
+one(q{SET synchronous_commit = local; SELECT event_store.enable_tags()});
+one(q{SET synchronous_commit = local; ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+$node->reload;
+wait_for($node, q{SELECT current_setting('synchronous_standby_names') = 'nobody'}, 'a standby is waited for');
+my ($tagged, $decided, $refused, $asking) = map { session($node) } 1 .. 4;
+$pid{$_} = session_pid($_) for $tagged, $decided, $refused, $asking;
+my $seat = q{'{"types": ["taken"], "tags": ["seat:1"]}'};
+my $take = sub { return "SELECT last_version FROM event_store.append_event('seat-$_[0]', 'taken', '1', '{\"tags\": [\"seat:1\"]}', condition => $seat, after => $_[1])"; };
+begin_query($tagged, 'SET event_store.hot_streams = on; ' . $take->(1, 0));
+my $seen = one("SET synchronous_commit = local; SELECT max(head) FROM event_store.read_by_query($seat)");
+begin_query($decided, 'SET event_store.hot_streams = on; ' . $take->(2, $seen));
+is(one(q{SELECT count(*) FROM event_log WHERE event_type = 'taken'}), 2, 'who decides on the first event does not wait for it to be safe');
+$refused->query($take->(3, $seen));
+is(session_sqlstate($refused), 'VE008', 'nor who is refused for it');
+begin_query($asking, "SELECT count(*) FROM event_store.read_by_query($seat)");
+one('SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names');
+$node->reload;
+like(answer($tagged), qr/^1$/m, 'the first append on a condition is answered');
+like(answer($decided), qr/^1$/m, 'the second one');
+like(answer($asking), qr/^2$/m, 'who has asked for what matches');
+$_->quit for $tagged, $decided, $refused, $asking;
+one(q{SELECT event_store.disable_tags()});
+
 # A failure between the preparation of a commit and its record leaves nothing behind.
 my $failing = session($node);
 $failing->query('SET event_store.hot_streams = on');

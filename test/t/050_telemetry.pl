@@ -304,7 +304,7 @@ $standby->stop;
 sub listed
 {
 	my $def = slurp_file("$root/src/observe/metrics.def");
-	my %labels = (NONE => '', OUTCOME => 'outcome', RESULT => 'outcome', READ => 'kind', REASON => 'reason');
+	my %labels = (NONE => '', slurp_file("$root/src/observe/collect.c") =~ /\[ES_DIM_(\w+)\] = \{"(\w+)"/g);
 	my @rows;
 
 	$def =~ s{/\*.*?\*/}{}gs;

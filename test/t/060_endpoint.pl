@@ -105,6 +105,14 @@ for my $method ('POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'get', '
 }
 is(http_get($where, '/x', method => 'POST')->{status}, 404, 'POST elsewhere');
 
+# its own doings are metrics too
+$answer = http_get($where, '/metrics');
+for my $code (200, 404, 405)
+{
+	like($answer->{body}, qr/^event_store_endpoint_requests_total\{code="$code"\} [1-9]/m, "requests answered with $code are counted");
+}
+like($answer->{body}, qr/^event_store_scrape_duration_seconds_count [1-9]/m, 'and scrapes timed');
+
 # ---- clients that do not behave --------------------------------------------
 
 is(http_get($where, '/metrics', headers => [ 'X: ' . 'x' x 3000 ])->{status}, 200, 'a request of 3 kB is served');

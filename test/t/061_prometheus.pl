@@ -102,6 +102,27 @@ for my $format ('prometheus', 'openmetrics')
 	}
 }
 
+# ---- exemplars: the trace of the latest value of a bucket -------------------
+
+my $trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+unlike(parsed('openmetrics')->{text}, qr/trace_id/, 'no trace, no exemplar');
+$node->safe_psql('postgres', "SET event_store.traceparent = '00-$trace-00f067aa0ba902b7-00'; SELECT * FROM " . append('order-3'));
+unlike(parsed('openmetrics')->{text}, qr/trace_id/, 'nor of a trace that is not sampled');
+$node->safe_psql('postgres', "SET event_store.traceparent = '00-$trace-00f067aa0ba902b7-01'; SELECT * FROM " . append('order-3', count => 5));
+my $exemplars = parsed('openmetrics')->{text};
+like($exemplars,
+	qr/^event_store_append_batch_events_bucket\{le="8\.0"\} \d+ # \{trace_id="$trace",span_id="00f067aa0ba902b7"\} 5 \d+\.\d{6}$/m,
+	'the bucket of an append within a trace names it');
+my @named = $exemplars =~ /^event_store_append_batch_events_bucket.*trace_id/mg;
+is(scalar @named, 1, 'and no other bucket does');
+while ($exemplars =~ /^event_store_append_duration_seconds_bucket\{outcome="ok",le="([^"]+)"\} \d+ # \{[^}]*\} (\S+)/mg)
+{
+	cmp_ok($2, '<=', $1 eq '+Inf' ? 'inf' : $1, 'a value is within its bucket');
+}
+unlike(parsed('prometheus')->{text}, qr/trace_id/, 'the old format has no exemplars');
+$node->safe_psql('postgres', q{SELECT event_store.telemetry_reset('event_store_append_batch_events')});
+unlike(parsed('openmetrics')->{text}, qr/^event_store_append_batch_events_bucket.*trace_id/m, 'a reset forgets them');
+
 # ---- metrics of users ------------------------------------------------------
 
 # systems 6.3.8: label values of all kinds

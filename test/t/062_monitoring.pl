@@ -75,7 +75,7 @@ while ($text =~ /^(event_store_\w+)\{(.*)\}/mg)
 
 # ---- names -----------------------------------------------------------------
 
-my %content = map { m{([^/]+)$} => slurp_file($_) } glob "$files/*";
+my %content = map { m{([^/]+)$} => slurp_file($_) } glob "$files/*.{yml,json}";
 for my $file (sort keys %content)
 {
 	my %named;
@@ -105,6 +105,16 @@ for my $file (sort keys %content)
 		$asked{$1} = 1 while $content{$file} =~ /'(event_store_\w+)'/g;
 		is_deeply([ sort keys %asked ], [ sort keys %in_view ], "$file asks for every metric, and for none that does not exist");
 	}
+}
+
+# ---- all of one list --------------------------------------------------------
+
+my $made = PostgreSQL::Test::Utils::tempdir();
+PostgreSQL::Test::Utils::system_or_bail('perl', "$files/generate.pl", $made);
+for my $path (sort glob "$made/*")
+{
+	my ($file) = $path =~ m{([^/]+)$};
+	ok(slurp_file($path) eq $content{$file}, "$file is what make monitoring writes");
 }
 
 # ---- the dashboard ---------------------------------------------------------
