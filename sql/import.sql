@@ -124,7 +124,7 @@ SELECT name, last_line FROM event_store.imports WHERE name LIKE '%raw' OR name L
 -- bad sources
 CREATE TABLE bad1 (line bigint, stream text, type text, data jsonb, creatd_at timestamptz);
 CREATE TABLE bad2 (line bigint, stream text, data jsonb);
-CREATE TABLE bad3 (line bigint, stream text, type text, data bytea);
+CREATE TABLE bad3 (line bigint, stream text, type text, data date);
 CREATE TABLE bad4 (line bigint, stream text, type text, data jsonb, created_at timestamp);
 CALL event_store.import_events('bad1');
 CALL event_store.import_events('bad2');

@@ -16,6 +16,7 @@
 #include "deliver/delivery.h"
 #include "log/admit.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/meter.h"
 #include "log/slot.h"
 #include "log/stream.h"
@@ -61,6 +62,7 @@ _PG_init(void)
 	EsSlotInit();
 	EsAdmitInit();				/* before EsHorizonInit: while it settles, the transaction still has its positions */
 	EsHorizonInit();
+	EsHotInit();
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();

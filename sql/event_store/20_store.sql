@@ -21,14 +21,14 @@ IS 'trigger: refuses changes to the tables of a store that do not come through t
 REVOKE ALL ON FUNCTION event_store.guard_store_table() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.guard_store_table() TO PUBLIC;
 
-CREATE FUNCTION event_store.create_store(schema text, if_not_exists boolean DEFAULT false)
+CREATE FUNCTION event_store.create_store(schema text, if_not_exists boolean DEFAULT false, payload text DEFAULT 'jsonb')
 RETURNS void
 AS 'MODULE_PATHNAME', 'event_store_create_store'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.create_store(text, boolean)
-IS 'makes an event store in the schema, creating the schema if it does not exist';
-REVOKE ALL ON FUNCTION event_store.create_store(text, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.create_store(text, boolean) TO PUBLIC;
+COMMENT ON FUNCTION event_store.create_store(text, boolean, text)
+IS 'makes an event store in the schema, creating the schema if it does not exist; payload is what it keeps data as: jsonb, json or bytea';
+REVOKE ALL ON FUNCTION event_store.create_store(text, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.create_store(text, boolean, text) TO PUBLIC;
 
 CREATE FUNCTION event_store.attach_store(schema text)
 RETURNS void
@@ -105,8 +105,11 @@ SELECT n.nspname::pg_catalog.text AS schema,
 	pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text AS owner,
 	r.registered_at,
 	n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) event_store.current_store() AS current,
-	pg_catalog.pg_total_relation_size(c.oid) AS log_bytes
+	pg_catalog.pg_total_relation_size(c.oid) AS log_bytes,
+	pg_catalog.format_type(a.atttypid, NULL) AS payload
 FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_attribute a
+	ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attname OPERATOR(pg_catalog.=) 'data'
 JOIN pg_catalog.pg_namespace n
 	ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN event_store.store_registry r

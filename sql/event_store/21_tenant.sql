@@ -21,14 +21,15 @@ IS 'the tenants of this database; a schema is found by its OID, after a restore 
 SELECT pg_catalog.pg_extension_config_dump('event_store.tenant_registry', '');
 REVOKE ALL ON TABLE event_store.tenant_registry FROM PUBLIC;
 
-CREATE FUNCTION event_store.create_tenant(name text, attributes jsonb DEFAULT '{}', template text DEFAULT NULL, with_data boolean DEFAULT false)
+CREATE FUNCTION event_store.create_tenant(name text, attributes jsonb DEFAULT '{}', template text DEFAULT NULL, with_data boolean DEFAULT false,
+	payload text DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'event_store_create_tenant'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean)
-IS 'makes a tenant: a schema of this name with an event store of its own, like that of another tenant if there is a template';
-REVOKE ALL ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean) TO PUBLIC;
+COMMENT ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean, text)
+IS 'makes a tenant: a schema of this name with an event store of its own, like that of another tenant if there is a template; payload is what it keeps data as';
+REVOKE ALL ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.create_tenant(text, jsonb, text, boolean, text) TO PUBLIC;
 
 CREATE FUNCTION event_store.attach_tenant(schema text, name text DEFAULT NULL, attributes jsonb DEFAULT '{}')
 RETURNS void

@@ -284,6 +284,15 @@ JOIN pg_catalog.pg_attribute a
 	ON a.attrelid OPERATOR(pg_catalog.=) d.refobjid AND a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.=) d.refobjsubid
 WHERE r.relkind OPERATOR(pg_catalog.=) 'S'::pg_catalog."char" AND NOT r.of_store
 UNION ALL
+/* what the store keeps data as; that of a clone is made so, and this changes nothing */
+SELECT r.schema_oid, 6, r.oid, 'payload of event_log',
+	pg_catalog.format('ALTER TABLE %s ALTER COLUMN data TYPE %s', r.name, pg_catalog.format_type(a.atttypid, a.atttypmod))
+FROM relation r
+JOIN pg_catalog.pg_attribute a
+	ON a.attrelid OPERATOR(pg_catalog.=) r.oid AND a.attname OPERATOR(pg_catalog.=) 'data'
+WHERE r.of_store AND r.relname OPERATOR(pg_catalog.=) 'event_log'
+	AND a.atttypid OPERATOR(pg_catalog.<>) 'pg_catalog.jsonb'::pg_catalog.regtype
+UNION ALL
 /* rows: phase 10; values of the schema's own types become those of the other's by way of text */
 SELECT r.schema_oid, 10, r.oid, pg_catalog.concat('rows of ', r.relname),
 	pg_catalog.format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM ONLY %I.%1$s', r.name,

@@ -84,6 +84,17 @@ CREATE TYPE event_store.new_event AS (
 );
 COMMENT ON TYPE event_store.new_event IS 'an event to append: type and data are required';
 
+CREATE TYPE event_store.new_event_bytes AS (
+	type text,
+	data bytea,
+	metadata jsonb,
+	event_id uuid,
+	correlation_id uuid,
+	causation_id uuid,
+	created_at timestamptz
+);
+COMMENT ON TYPE event_store.new_event_bytes IS 'an event to append to a store of bytea: type and data are required';
+
 CREATE TYPE event_store.append_result AS (
 	first_version bigint,
 	last_version bigint,

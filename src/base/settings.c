@@ -22,6 +22,7 @@
 int			es_handler_timeout;
 bool		es_enable_hard_delete;
 int			es_guard;
+bool		es_hot_streams;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -201,6 +202,12 @@ EsSettingsInit(void)
 							 &es_guard,
 							 ES_GUARD_ENFORCE, guard_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.hot_streams",
+							 "Lets the next append to a stream go on while this one is flushed.",
+							 "An answer still means that the events are safe; others may see them a little before.",
+							 &es_hot_streams,
+							 false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
 							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",

@@ -24,6 +24,7 @@ typedef enum EsPooler
 extern int	es_handler_timeout;
 extern bool es_enable_hard_delete;
 extern int	es_guard;
+extern bool es_hot_streams;
 extern int	es_mark_interval;
 extern int	es_max_batch_events;
 extern int	es_max_event_size;

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "utils/resowner.h"
 
 #include "base/xact.h"
 
@@ -17,6 +18,7 @@
 static const EsXactHook *hooks[MAX_HOOKS];
 static int	nhooks = 0;
 static uint64 number = 1;
+static bool committed = false;	/* its locks are not yet free */
 
 /* Add a hook; only while _PG_init runs.  hook must live as long as the process. */
 void
@@ -41,6 +43,12 @@ xact_callback(XactEvent event, void *arg)
 
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			for (int i = 0; i < nhooks; i++)
+				if (hooks[i]->pre_commit)
+					hooks[i]->pre_commit();
+			break;
+
 		case XACT_EVENT_PRE_PREPARE:
 			for (int i = 0; i < nhooks; i++)
 				if (hooks[i]->pre_prepare)
@@ -55,6 +63,7 @@ xact_callback(XactEvent event, void *arg)
 
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
+			committed = event == XACT_EVENT_COMMIT;
 			for (int i = 0; i < nhooks; i++)
 				if (hooks[i]->end)
 					hooks[i]->end(event == XACT_EVENT_COMMIT);
@@ -65,6 +74,21 @@ xact_callback(XactEvent event, void *arg)
 			/* parallel workers never hold anything */
 			break;
 	}
+}
+
+/*
+ * The locks of a transaction are free when a resource owner of it comes to the
+ * phase after them; one that has children below it comes more than once.
+ */
+static void
+resource_callback(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	if (!committed || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+		return;
+	committed = false;
+	for (int i = 0; i < nhooks; i++)
+		if (hooks[i]->unlocked)
+			hooks[i]->unlocked();
 }
 
 static void
@@ -82,4 +106,5 @@ EsXactInit(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
+	RegisterResourceReleaseCallback(resource_callback, NULL);
 }

@@ -17,12 +17,23 @@ typedef struct EsXactHook
 	 */
 	void		(*prepared) (void);
 
+	/* before the commit record is written: may raise an error, then the transaction aborts */
+	void		(*pre_commit) (void);
+
 	/*
 	 * The transaction has left the proc array, committed or aborted.  At
 	 * commit an error here is a PANIC of the whole server: atomics, spinlocks
 	 * and SetLatch only, no allocation, no LWLock.
 	 */
 	void		(*end) (bool committed);
+
+	/*
+	 * The transaction has committed and all its locks are free; its client has
+	 * no answer yet, and interrupts are held.  An error is a PANIC here too, so
+	 * nothing but what the server itself does at a commit: flush WAL, wait for
+	 * standbys.
+	 */
+	void		(*unlocked) (void);
 
 	/*
 	 * A subtransaction ends, at the nesting level (2 or deeper; the top is 1).

@@ -113,7 +113,7 @@ put_event(Fetch *f, text *stream, const Datum *row, const bool *row_nulls, int a
 	Datum		values[FETCHED_NFIELDS];
 	bool		nulls[FETCHED_NFIELDS];
 
-	es_recorded_event(stream, row, row_nulls, values, nulls);
+	es_recorded_event(f->tables->store, stream, row, row_nulls, values, nulls);
 	values[FETCHED_ATTEMPT] = Int32GetDatum(attempt);
 	nulls[FETCHED_ATTEMPT] = false;
 	values[FETCHED_REPLAYED] = BoolGetDatum(replayed);
@@ -249,7 +249,7 @@ take_new(void *target, text *stream, const Datum *row, const bool *nulls)
 	d = &f->fresh[f->nfresh];
 	*d = (EsDelivery) {.subscription = f->subscription->id,.position = DatumGetInt64(row[LOG_POSITION]),
 		.due_at = f->now,.lane = ES_LANE_LIVE,.state = ES_WAITING};
-	d->key = es_key_of(f->rule, stream, row, nulls);
+	d->key = es_key_of(f->rule, f->tables->store, stream, row, nulls);
 	key = key_state(f, d->key);
 	if (key->parked)
 	{

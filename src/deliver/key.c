@@ -67,7 +67,7 @@ hash_of(EsKeyKind kind, const void *data, int length)
  * asks for goes by its stream.
  */
 int64
-es_key_of(const EsKeyRule *rule, text *stream, const Datum *row, const bool *nulls)
+es_key_of(const EsKeyRule *rule, const EsStore *store, text *stream, const Datum *row, const bool *nulls)
 {
 	int64		stream_id = DatumGetInt64(row[LOG_STREAM_ID]);
 	Jsonb	   *value;
@@ -88,7 +88,7 @@ es_key_of(const EsKeyRule *rule, text *stream, const Datum *row, const bool *nul
 		case ES_KEY_NONE:
 			return DatumGetInt64(row[LOG_POSITION]);
 		case ES_KEY_PATH:
-			value = es_path_value(rule->path, stream, row, nulls);
+			value = es_path_value(rule->path, store, stream, row, nulls);
 			if (value != NULL)
 				return DatumGetInt64(DirectFunctionCall2(jsonb_hash_extended, JsonbPGetDatum(value),
 														 Int64GetDatum(ES_KEY_PATH)));

@@ -24,6 +24,6 @@ typedef struct EsKeyRule
 } EsKeyRule;
 
 extern EsKeyRule *es_key_parse(const char *partition_by);
-extern int64 es_key_of(const EsKeyRule *rule, text *stream, const Datum *row, const bool *nulls);
+extern int64 es_key_of(const EsKeyRule *rule, const EsStore *store, text *stream, const Datum *row, const bool *nulls);
 
 #endif							/* ES_KEY_H */

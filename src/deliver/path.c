@@ -12,6 +12,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "deliver/path.h"
+#include "store/payload.h"
 #include "store/store.h"
 
 static void
@@ -113,9 +114,9 @@ es_path_make(JsonPath *path)
  * it finds none; palloc'd, with more in the current memory context.
  */
 Jsonb *
-es_path_value(const EsPath *path, text *stream, const Datum *row, const bool *nulls)
+es_path_value(const EsPath *path, const EsStore *store, text *stream, const Datum *row, const bool *nulls)
 {
-	return first_item(path->path, DatumGetJsonbP(row[LOG_DATA]),
+	return first_item(path->path, DatumGetJsonbP(es_payload_of_row(row, store->payload, ES_PAYLOAD_JSONB)),
 					  path->variables ? variables(stream, row, nulls) : empty_object());
 }
 
@@ -124,9 +125,9 @@ es_path_value(const EsPath *path, text *stream, const Datum *row, const bool *nu
  * path if it finds something.
  */
 bool
-es_path_holds(const EsPath *path, text *stream, const Datum *row, const bool *nulls)
+es_path_holds(const EsPath *path, const EsStore *store, text *stream, const Datum *row, const bool *nulls)
 {
-	Jsonb	   *item = es_path_value(path, stream, row, nulls);
+	Jsonb	   *item = es_path_value(path, store, stream, row, nulls);
 	JsonbValue	value;
 
 	if (item == NULL)

@@ -8,6 +8,8 @@
 #include "utils/jsonb.h"
 #include "utils/jsonpath.h"
 
+#include "store/store.h"
+
 typedef struct EsPath
 {
 	JsonPath   *path;
@@ -15,7 +17,7 @@ typedef struct EsPath
 } EsPath;
 
 extern EsPath *es_path_make(JsonPath *path);
-extern Jsonb *es_path_value(const EsPath *path, text *stream, const Datum *row, const bool *nulls);
-extern bool es_path_holds(const EsPath *path, text *stream, const Datum *row, const bool *nulls);
+extern Jsonb *es_path_value(const EsPath *path, const EsStore *store, text *stream, const Datum *row, const bool *nulls);
+extern bool es_path_holds(const EsPath *path, const EsStore *store, text *stream, const Datum *row, const bool *nulls);
 
 #endif							/* ES_PATH_H */

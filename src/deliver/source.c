@@ -201,7 +201,7 @@ es_source_read(const EsEventSource *source, EsStore *store, Relation log, const 
 		if (type_matches(source, values) &&
 			es_name_matches(&categories, VARDATA_ANY(stream),
 							es_stream_category_length(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream))) &&
-			(source->filter == NULL || es_path_holds(source->filter, stream, values, nulls)) &&
+			(source->filter == NULL || es_path_holds(source->filter, store, stream, values, nulls)) &&
 			!take(target, stream, values, nulls))
 			at_end = false;
 		MemoryContextSwitchTo(caller);

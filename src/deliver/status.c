@@ -187,6 +187,7 @@ enum ParkedField
 typedef struct ParkedTarget
 {
 	ReturnSetInfo *result;
+	const EsStore *store;
 	const EsDelivery *delivery;
 } ParkedTarget;
 
@@ -198,7 +199,7 @@ put_parked(void *arg, text *stream, const Datum *row, const bool *row_nulls)
 	Datum		values[PARKED_NFIELDS];
 	bool		nulls[PARKED_NFIELDS] = {0};
 
-	es_recorded_event(stream, row, row_nulls, values, nulls);
+	es_recorded_event(target->store, stream, row, row_nulls, values, nulls);
 	values[PARKED_ATTEMPTS] = Int32GetDatum(d->attempts);
 	values[PARKED_CAUSE] = CStringGetTextDatum(d->cause);
 	values[PARKED_REASON] = PointerGetDatum(d->reason);
@@ -255,6 +256,7 @@ event_store_parked_events(PG_FUNCTION_ARGS)
 	{
 		if (deliveries[i].state != ES_PARKED)
 			continue;
+		target.store = tables.store;
 		target.delivery = &deliveries[i];
 		if (es_read_position(tables.store, tables.log, deliveries[i].position, snapshot, put_parked, &target))
 			done++;

@@ -49,6 +49,7 @@
 #include "log/event.h"
 #include "log/expected.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/meter.h"
 #include "log/scan.h"
 #include "log/stream.h"
@@ -163,15 +164,35 @@ check_given_ids(EsBatch *batch)
 		}
 }
 
+/* Turn the events into what the store, which is open now, keeps. */
+static void
+fit_events(EsBatch *batch)
+{
+	EsAppend   *part = batch->parts;
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		if (batch->events[i].payload == batch->store->payload)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		part = es_batch_part(part, i);
+		es_batch_enter_event(batch, part, i);
+		batch->bytes += es_event_fit(&batch->events[i], i - part->start, batch->store);
+	}
+	es_batch_leave_parts(batch);
+}
+
 /*
- * Check all that can be checked without the store; returns the size of the
- * events.  Events that come in lines have been checked one by one.
+ * Check all that can be checked without the store.  Events that come in lines
+ * have been checked one by one.
  */
-static int64
+static void
 check_events(EsBatch *batch)
 {
-	int64		bytes = batch->order ? batch->order->bytes : 0;
 	int			duplicate;
+
+	if (batch->order != NULL)
+		batch->bytes = batch->order->bytes;
 
 	for (int p = 0; p < batch->nparts; p++)
 	{
@@ -180,7 +201,7 @@ check_events(EsBatch *batch)
 		es_batch_enter_part(batch, part);
 		es_stream_check_name(part->stream);
 		if (batch->order == NULL && !part->system)
-			bytes += es_events_check(batch->events + part->start, part->count);
+			batch->bytes += es_events_check(batch->events + part->start, part->count);
 	}
 	duplicate = batch->count > 1 ? es_events_find_duplicate(batch->events, batch->count) : -1;
 	if (duplicate >= 0)
@@ -196,7 +217,6 @@ check_events(EsBatch *batch)
 				 errhint("Give each event an id of its own, or none.")));
 	}
 	es_batch_leave_parts(batch);
-	return bytes;
 }
 
 static int
@@ -251,9 +271,9 @@ sorted_keys(EsBatch *batch)
  * to come to it from locked streams is the way into a deadlock.
  */
 static void
-open_and_lock(EsBatch *batch, int64 bytes)
+open_and_lock(EsBatch *batch)
 {
-	EsLoad		load = {.events = batch->count, .bytes = bytes};
+	EsLoad		load = {.events = batch->count, .bytes = batch->bytes};
 	uint64	   *keys;
 	bool		fit;
 
@@ -262,6 +282,7 @@ open_and_lock(EsBatch *batch, int64 bytes)
 		batch->log = es_store_open_log_admitted(&batch->store, RowExclusiveLock, ACL_INSERT, es_admit, &load);
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
+		fit_events(batch);
 		if (es_tags_prepare(batch))
 		{
 			es_stream_lock(batch->store, batch->log, es_stream_lock_key(batch->parts[0].stream));
@@ -278,6 +299,7 @@ open_and_lock(EsBatch *batch, int64 bytes)
 		load.events = 0;		/* it has passed */
 		es_meter_append_store(batch->attempt, batch->store);
 		check_given_ids(batch);
+		fit_events(batch);
 		fit = es_tags_prepare(batch) && es_stream_locks_fit(batch->store, keys, batch->nparts);
 		LockRelation(batch->log, fit ? RowExclusiveLock : ShareRowExclusiveLock);
 		if (batch->store->valid)
@@ -412,7 +434,6 @@ static void
 append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order, bool many, const EsCondition *condition)
 {
 	EsBatch		batch = {.parts = parts, .nparts = nparts, .many = many, .events = events, .order = order, .condition = condition};
-	int64		bytes;
 	int			new_streams;
 	int			failed;
 	EsConditionMatch match;
@@ -426,8 +447,8 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 	batch.attempt = es_meter_append_begin(batch.count > 0);
 	if (order == NULL)
 		es_events_add_trace(events, batch.count);
-	bytes = check_events(&batch);
-	open_and_lock(&batch, bytes);
+	check_events(&batch);
+	open_and_lock(&batch);
 	es_batch_open_indexes(&batch);
 
 	failed = look_at_streams(&batch);
@@ -435,6 +456,7 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 	if ((failed > 0 || matched) && all_appended(&batch))
 	{
 		es_batch_close(&batch);
+		es_hot_confirm_all();
 		es_meter_append_repeated(batch.attempt);
 		return;
 	}
@@ -458,7 +480,7 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 		for (int p = 0; p < nparts; p++)
 			if (parts[p].count > 0)
 				es_stream_remember_version(batch.store, parts[p].stream, parts[p].result.last_version);
-		es_meter_append_done(batch.attempt, batch.store, batch.count, bytes, new_streams);
+		es_meter_append_done(batch.attempt, batch.store, batch.count, batch.bytes, new_streams);
 	}
 	es_batch_close(&batch);
 }
@@ -493,6 +515,18 @@ void
 es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order)
 {
 	append_parts(parts, nparts, events, order, false, NULL);
+}
+
+/*
+ * What the store keeps that an append will most likely go to.  For those who can
+ * read their argument as one or the other; what it really is, fit_events sees to.
+ */
+EsPayload
+es_append_payload(void)
+{
+	EsStore    *store = es_store_current(true);
+
+	return store != NULL ? store->payload : ES_PAYLOAD_JSONB;
 }
 
 /* Append to one stream, and return the append_result that tells where. */
@@ -537,6 +571,7 @@ PG_FUNCTION_INFO_V1(event_store_append_text);
 PG_FUNCTION_INFO_V1(event_store_append_array);
 PG_FUNCTION_INFO_V1(event_store_append_event);
 PG_FUNCTION_INFO_V1(event_store_append_event_text);
+PG_FUNCTION_INFO_V1(event_store_append_bytes);
 
 Datum
 event_store_append_jsonb(PG_FUNCTION_ARGS)
@@ -556,7 +591,7 @@ event_store_append_text(PG_FUNCTION_ARGS)
 	int			count;
 
 	check_append_arguments(fcinfo);
-	events = es_events_from_text(PG_GETARG_TEXT_PP(1), &count);
+	events = es_events_from_text(PG_GETARG_TEXT_PP(1), es_append_payload(), &count);
 	return append_to(fcinfo, events, count, 2, 3);
 }
 
@@ -615,8 +650,21 @@ event_store_append_event_text(PG_FUNCTION_ARGS)
 	EsEvent		event = {0};
 
 	check_append_event_arguments(fcinfo);
-	event.data = es_jsonb_in(PG_GETARG_TEXT_PP(2));
+	event.payload = es_append_payload() == ES_PAYLOAD_JSON ? ES_PAYLOAD_JSON : ES_PAYLOAD_JSONB;
+	event.data = es_event_data_in(PG_GETARG_TEXT_PP(2), event.payload);
 	if (!PG_ARGISNULL(3))
 		event.metadata = es_jsonb_in(PG_GETARG_TEXT_PP(3));
+	return append_event(fcinfo, &event);
+}
+
+Datum
+event_store_append_bytes(PG_FUNCTION_ARGS)
+{
+	EsEvent		event = {.payload = ES_PAYLOAD_BYTEA};
+
+	check_append_event_arguments(fcinfo);
+	event.data = PG_GETARG_BYTEA_PP(2);
+	if (!PG_ARGISNULL(3))
+		event.metadata = PG_GETARG_JSONB_P(3);
 	return append_event(fcinfo, &event);
 }

@@ -53,6 +53,7 @@ typedef struct EsOrder
 extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
 extern void es_append_if(EsAppend *parts, int nparts, EsEvent *events, bool many, const EsCondition *condition);
 extern void es_append_lines(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order);
+extern EsPayload es_append_payload(void);
 extern Datum es_append_one(FunctionCallInfo fcinfo, EsAppend *part, EsEvent *events, const EsCondition *condition);
 
 #endif							/* ES_APPEND_H */

@@ -15,6 +15,7 @@
 
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "base/settings.h"
 #include "log/append.h"
 #include "log/expected.h"
@@ -182,14 +183,33 @@ parts_from_jsonb(Jsonb *appends, int *nparts, EsEvent **events)
 	return parts;
 }
 
+/* Take the data of the events as it stands in the text from which the parts were read. */
 static void
-append_many(FunctionCallInfo fcinfo, Jsonb *appends)
+keep_text(const EsAppend *parts, int nparts, EsEvent *events, const text *appends)
+{
+	EsJsonPart	array = es_json_part(appends);
+	EsJsonPart	element = {NULL};
+	EsJsonPart	list;
+
+	for (int p = 0; p < nparts && es_json_part_element(&array, &element); p++)
+	{
+		if (parts[p].count > 0 && es_json_part_member(&element, "events", &list))
+			es_events_keep_text(events, parts[p].count, &list);
+		events += parts[p].count;
+	}
+}
+
+/* json is the text that appends was read from, NULL if it came as jsonb. */
+static void
+append_many(FunctionCallInfo fcinfo, Jsonb *appends, const text *json)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsEvent    *events;
 	int			nparts;
 	EsAppend   *parts = parts_from_jsonb(appends, &nparts, &events);
 
+	if (json != NULL && es_append_payload() == ES_PAYLOAD_JSON)
+		keep_text(parts, nparts, events, json);
 	es_append_if(parts, nparts, events, true, es_condition_argument(fcinfo, 1));
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -219,17 +239,17 @@ Datum
 event_store_append_many_jsonb(PG_FUNCTION_ARGS)
 {
 	es_require_argument(fcinfo, 0, "appends");
-	append_many(fcinfo, PG_GETARG_JSONB_P(0));
+	append_many(fcinfo, PG_GETARG_JSONB_P(0), NULL);
 	return (Datum) 0;
 }
 
 Datum
 event_store_append_many_text(PG_FUNCTION_ARGS)
 {
-	char	   *json;
+	text	   *json;
 
 	es_require_argument(fcinfo, 0, "appends");
-	json = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	append_many(fcinfo, DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))));
+	json = PG_GETARG_TEXT_PP(0);
+	append_many(fcinfo, es_jsonb_in(json), json);
 	return (Datum) 0;
 }

@@ -23,6 +23,7 @@ typedef struct EsBatch
 	bool		many;			/* errors name the part */
 	EsEvent    *events;			/* of all parts, one after the other */
 	int			count;
+	int64		bytes;			/* of the events, once checked */
 	const EsOrder *order;		/* NULL: rows are in the order of events */
 	const EsCondition *condition;	/* NULL: none */
 	struct EsTagSet *tags;		/* owned by log/tag; NULL: it has nothing to do */

@@ -30,6 +30,7 @@
 #include "base/errors.h"
 #include "log/condition.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/meter.h"
 #include "log/read.h"
 #include "log/stream.h"
@@ -183,6 +184,7 @@ final_for_query(EsFinal *final, EsStore *store, Relation log, const EsQuery *que
 	if (es_position_held(store))
 		CommandCounterIncrement();	/* this very statement may have appended */
 	final->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	es_hot_confirm_all();		/* a lock is free before what it was held for is safe */
 	(void) es_horizon(store, &released);
 	XLogFlush(released);
 }
@@ -240,7 +242,7 @@ event_store_read_by_query(PG_FUNCTION_ARGS)
 			tuplestore_puttuple(result->setResult, last);
 			heap_freetuple(last);
 		}
-		es_recorded_event(es_stream_name(store, DatumGetInt64(row[LOG_STREAM_ID]), final.snapshot), row, row_nulls,
+		es_recorded_event(store, es_stream_name(store, DatumGetInt64(row[LOG_STREAM_ID]), final.snapshot), row, row_nulls,
 						  values + QUERY_EVENT, nulls + QUERY_EVENT);
 		head = DatumGetInt64(row[LOG_POSITION]);
 		values[QUERY_HEAD] = Int64GetDatum(head);

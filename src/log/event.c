@@ -25,6 +25,7 @@
 #include "base/settings.h"
 #include "log/event.h"
 #include "log/stream.h"
+#include "store/payload.h"
 
 /* Members of an event in JSON and fields of the type new_event, in its order. */
 enum EventMember
@@ -282,10 +283,11 @@ uuid_from_node(const EsJsonNode *node, pg_uuid_t **id)
 
 /*
  * An event of parsed text.  False if anything about it is wrong or unusual.
- * The time comes last, since its error is raised here.
+ * The time comes last, since its error is raised here.  Data that is kept as
+ * text is left to es_events_keep_text.
  */
 static bool
-event_from_node(const EsJsonNode *object, int index, EsEvent *event)
+event_from_node(const EsJsonNode *object, int index, EsPayload payload, EsEvent *event)
 {
 	const EsJsonNode *key = object + 1;
 	const EsJsonNode *created_at = NULL;
@@ -304,7 +306,8 @@ event_from_node(const EsJsonNode *object, int index, EsEvent *event)
 				event->type = cstring_to_text_with_len(value->val.text, value->size);
 				break;
 			case MEMBER_DATA:
-				event->data = value->kind != ES_JSON_NULL ? es_json_to_jsonb(value) : NULL;
+				if (payload != ES_PAYLOAD_JSON)
+					event->data = value->kind != ES_JSON_NULL ? es_json_to_jsonb(value) : NULL;
 				break;
 			case MEMBER_METADATA:
 				event->metadata = value->kind != ES_JSON_NULL ? es_json_to_jsonb(value) : NULL;
@@ -346,7 +349,7 @@ event_from_node(const EsJsonNode *object, int index, EsEvent *event)
 
 /* The events of parsed text, NULL if anything about them is wrong or unusual. */
 static EsEvent *
-events_from_nodes(const EsJsonNode *root, int *count)
+events_from_nodes(const EsJsonNode *root, EsPayload payload, int *count)
 {
 	const EsJsonNode *node = root->kind == ES_JSON_ARRAY ? root + 1 : root;
 	uint32		n = root->kind == ES_JSON_ARRAY ? root->size : 1;
@@ -358,7 +361,7 @@ events_from_nodes(const EsJsonNode *root, int *count)
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!event_from_node(node, i, &result[i]))
+		if (!event_from_node(node, i, payload, &result[i]))
 			return NULL;
 		node = es_json_next(node);
 	}
@@ -366,27 +369,78 @@ events_from_nodes(const EsJsonNode *root, int *count)
 	return result;
 }
 
+/* Take the data of an event, a part of its text, as it stands there. */
+static void
+keep_text(EsEvent *event, const EsJsonPart *object)
+{
+	EsJsonPart	data;
+
+	event->data = NULL;
+	event->payload = ES_PAYLOAD_JSON;
+	if (es_json_part_member(object, member_names[MEMBER_DATA], &data) && !es_json_part_is_null(&data))
+		event->data = cstring_to_text_with_len(data.start, data.stop - data.start);
+}
+
+/*
+ * Take the data of events as it stands in the text from which they were read,
+ * an array of them or one object.
+ */
+void
+es_events_keep_text(EsEvent *events, int count, const EsJsonPart *json)
+{
+	EsJsonPart	element = {NULL};
+
+	if (*json->start != '[')
+		keep_text(&events[0], json);
+	else
+		for (int i = 0; i < count && es_json_part_element(json, &element); i++)
+			keep_text(&events[i], &element);
+}
+
 /*
  * The events of JSON text, as es_events_from_jsonb takes them of its jsonb.
  * That is also what is done unless all is well here, so errors are the same.
+ * For a store that keeps JSON text, payload says so, and their data is what
+ * stands in this one.
  */
 EsEvent *
-es_events_from_text(const text *json, int *count)
+es_events_from_text(const text *json, EsPayload payload, int *count)
 {
 	EsJsonNode *nodes = es_json_parse(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
-	EsEvent    *result = nodes != NULL ? events_from_nodes(nodes, count) : NULL;
+	EsEvent    *result = nodes != NULL ? events_from_nodes(nodes, payload, count) : NULL;
 
 	if (result == NULL)
 		result = es_events_from_jsonb(es_jsonb_in_server(json), count);
+	if (payload == ES_PAYLOAD_JSON)
+	{
+		EsJsonPart	part = es_json_part(json);
+
+		es_events_keep_text(result, *count, &part);
+	}
 	return result;
 }
 
-/* The events of an array of new_event, likewise. */
+/*
+ * The data of an event as its own JSON text: for a store that keeps JSON text
+ * the same text, which must be good as jsonb too, else a jsonb.
+ */
+void *
+es_event_data_in(const text *json, EsPayload payload)
+{
+	if (payload != ES_PAYLOAD_JSON)
+		return es_jsonb_in(json);
+	if (es_json_parse(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json)) == NULL)
+		(void) es_jsonb_in_server(json);
+	return unconstify(text *, json);
+}
+
+/* The events of an array of new_event or new_event_bytes, likewise. */
 EsEvent *
 es_events_from_array(ArrayType *events, int *count)
 {
 	Oid			type = ARR_ELEMTYPE(events);
 	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	EsPayload	payload = ES_PAYLOAD_JSONB;
 	Datum	   *elements;
 	bool	   *element_nulls;
 	EsEvent    *result;
@@ -402,6 +456,8 @@ es_events_from_array(ArrayType *events, int *count)
 		ereport(ERROR,
 				(es_problem(ERRCODE_DATATYPE_MISMATCH, NULL, "type event_store.new_event has been altered"),
 				 errhint("Undo the change of the type.")));
+	if (TupleDescAttr(desc, MEMBER_DATA)->atttypid == BYTEAOID)
+		payload = ES_PAYLOAD_BYTEA;
 	result = palloc0(mul_size(sizeof(EsEvent), n));
 	for (int i = 0; i < n; i++)
 	{
@@ -426,8 +482,10 @@ es_events_from_array(ArrayType *events, int *count)
 
 		if (!nulls[MEMBER_TYPE])
 			event->type = DatumGetTextPP(values[MEMBER_TYPE]);
+		event->payload = payload;
 		if (!nulls[MEMBER_DATA])
-			event->data = DatumGetJsonbP(values[MEMBER_DATA]);
+			event->data = payload == ES_PAYLOAD_BYTEA ? (void *) DatumGetByteaPP(values[MEMBER_DATA]) :
+				(void *) DatumGetJsonbP(values[MEMBER_DATA]);
 		if (!nulls[MEMBER_METADATA])
 			event->metadata = DatumGetJsonbP(values[MEMBER_METADATA]);
 		if (!nulls[MEMBER_EVENT_ID])
@@ -470,10 +528,9 @@ deeper_than(JsonbContainer *container, int levels)
 }
 
 static void
-check_json(Jsonb *json, int index, const char *member)
+check_depth(bool too_deep, int index, const char *member)
 {
-	/* a scalar is stored in an array of its own, which is no level */
-	if (!JB_ROOT_IS_SCALAR(json) && deeper_than(&json->root, es_max_json_depth))
+	if (too_deep)
 		ereport(ERROR,
 				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 							ES_MEMBERS(ES_INT("index", index), ES_TEXT("member", member),
@@ -481,6 +538,31 @@ check_json(Jsonb *json, int index, const char *member)
 							"%s of event %d is nested deeper than the limit of %d levels",
 							member, index, es_max_json_depth),
 				 errhint("Flatten it, or raise event_store.max_json_depth.")));
+}
+
+static void
+check_json(Jsonb *json, int index, const char *member)
+{
+	/* a scalar is stored in an array of its own, which is no level */
+	check_depth(!JB_ROOT_IS_SCALAR(json) && deeper_than(&json->root, es_max_json_depth), index, member);
+}
+
+/* The size of an event as it is stored; refuses one that is too large. */
+static Size
+check_size(const EsEvent *event, int index)
+{
+	Size		size = VARSIZE_ANY_EXHDR(event->type) + VARHDRSZ + VARSIZE_ANY_EXHDR(event->data) +
+		(event->metadata ? VARSIZE(event->metadata) : 0);
+
+	if (size > (Size) es_max_event_size * 1024)
+		ereport(ERROR,
+				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							ES_MEMBERS(ES_INT("index", index), ES_INT("size", size),
+									   ES_INT("limit", (int64) es_max_event_size * 1024)),
+							"event %d has %zu bytes, more than the limit of %d kB",
+							index, size, es_max_event_size),
+				 errhint("Store large content elsewhere and refer to it, or raise event_store.max_event_size.")));
+	return size;
 }
 
 /* The index of the first event whose id an earlier one has too, -1 if there is none. */
@@ -545,7 +627,6 @@ es_events_check(EsEvent *events, int count)
 	for (int i = 0; i < count; i++)
 	{
 		EsEvent    *event = &events[i];
-		Size		size;
 
 		CHECK_FOR_INTERRUPTS();
 		if (event->type == NULL)
@@ -558,20 +639,62 @@ es_events_check(EsEvent *events, int count)
 		if (event->has_created_at && TIMESTAMP_NOT_FINITE(event->created_at))
 			bad_member(i, "created_at", "is not a finite time");
 
-		size = VARSIZE_ANY_EXHDR(event->type) + VARSIZE(event->data) +
-			(event->metadata ? VARSIZE(event->metadata) : 0);
-		if (size > (Size) es_max_event_size * 1024)
-			ereport(ERROR,
-					(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-								ES_MEMBERS(ES_INT("index", i), ES_INT("size", size),
-										   ES_INT("limit", (int64) es_max_event_size * 1024)),
-								"event %d has %zu bytes, more than the limit of %d kB",
-								i, size, es_max_event_size),
-						 errhint("Store large content elsewhere and refer to it, or raise event_store.max_event_size.")));
-		check_json(event->data, i, "data");
+		total += check_size(event, i);
+		if (event->payload == ES_PAYLOAD_JSONB)
+			check_json(event->data, i, "data");
+		else if (event->payload == ES_PAYLOAD_JSON)
+			check_depth(es_json_text_depth(event->data) > es_max_json_depth, i, "data");
 		if (event->metadata != NULL)
 			check_json(event->metadata, i, "metadata");
-		total += size;
 	}
 	return total;
+}
+
+/* Data that came as JSON as the bytes that it stands for. */
+static bytea *
+bytes_from_json(const EsEvent *event, int index)
+{
+	Jsonb	   *json = DatumGetJsonbP(es_payload_convert(PointerGetDatum(event->data), event->payload, ES_PAYLOAD_JSONB, true));
+	JsonbValue	value;
+	bytea	   *bytes = NULL;
+
+	if (JsonbExtractScalar(&json->root, &value) && value.type == jbvString)
+		bytes = es_payload_from_base64(value.val.string.val, value.val.string.len);
+	if (bytes == NULL)
+		ereport(ERROR,
+				(es_problem(ERRCODE_DATATYPE_MISMATCH, ES_MEMBERS(ES_INT("index", index), ES_TEXT("member", "data")),
+							"data of event %d is not a string in base64", index),
+				 errhint("The store keeps bytes. Pass data as bytea, or in JSON as a string in base64.")));
+	return bytes;
+}
+
+/*
+ * Turn the data of an event into what the store keeps; returns by how much its
+ * size has grown.  Events of the system, whose sizes do not count, are JSON in
+ * every store.
+ */
+int64
+es_event_fit(EsEvent *event, int index, const EsStore *store)
+{
+	int64		size = VARSIZE_ANY_EXHDR(event->data);
+	bool		system = *VARDATA_ANY(event->type) == '$';
+
+	if (likely(event->payload == store->payload))
+		return 0;
+	if (event->payload == ES_PAYLOAD_BYTEA)
+		ereport(ERROR,
+				(es_problem(ERRCODE_DATATYPE_MISMATCH,
+							ES_MEMBERS(ES_TEXT("store", NameStr(store->schema)), ES_INT("index", index),
+									   ES_TEXT("payload", es_payload_name(store->payload))),
+							"data of event %d is bytea, event store \"%s\" keeps %s", index,
+							NameStr(store->schema), es_payload_name(store->payload)),
+				 errhint("Append JSON here, or to a store that was made with payload => 'bytea'.")));
+	if (store->payload == ES_PAYLOAD_BYTEA && !system)
+		event->data = bytes_from_json(event, index);
+	else
+		event->data = DatumGetPointer(es_payload_convert(PointerGetDatum(event->data), event->payload, store->payload, system));
+	event->payload = store->payload;
+	if (!system)
+		(void) check_size(event, index);
+	return system ? 0 : (int64) VARSIZE_ANY_EXHDR(event->data) - size;
 }

@@ -121,7 +121,7 @@ typedef struct TypeEntry
 
 /* Read the log until each of the types has been met, or to its end if any type is wanted. */
 static void
-each_type_from_log(ReturnSetInfo *result, EsStore *store, Relation log, const EsReadQuery *query,
+each_type_from_log(EsPut *put, EsStore *store, Relation log, const EsReadQuery *query,
 				   int64 low, int64 high, Snapshot snapshot)
 {
 	types_hash *met = types_create(CurrentMemoryContext, 16, NULL);
@@ -151,7 +151,7 @@ each_type_from_log(ReturnSetInfo *result, EsStore *store, Relation log, const Es
 		if (found)
 			continue;
 		entry->type.data = memcpy(palloc(key.length), key.data, key.length);
-		es_put_event(result, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
+		es_put_event(put, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
 	}
 	es_scan_end(&scan);
 }
@@ -201,7 +201,7 @@ compare_positions(const void *a, const void *b)
 
 /* The same along the index over types, with two descents a type. */
 static void
-each_type_from_index(ReturnSetInfo *result, EsStore *store, Relation log, const EsReadQuery *query,
+each_type_from_index(EsPut *put, EsStore *store, Relation log, const EsReadQuery *query,
 					 int64 low, int64 high, Snapshot snapshot)
 {
 	int			size = Max(query->types.count, 64);
@@ -227,7 +227,7 @@ each_type_from_index(ReturnSetInfo *result, EsStore *store, Relation log, const 
 		int			at = query->backward ? count - 1 - i : i;
 
 		if (positions[at] != 0 && (at == 0 || positions[at] != positions[at - 1]))
-			es_read_position(store, log, positions[at], snapshot, es_put_event, result);
+			es_read_position(store, log, positions[at], snapshot, es_put_event, put);
 	}
 }
 
@@ -254,6 +254,7 @@ typedef struct TreeEntry
 typedef struct Tree
 {
 	TupleDesc	desc;
+	EsStore    *store;
 	TreeNode	   *nodes;
 	int			count;
 	int			size;
@@ -309,7 +310,7 @@ add_node(void *target, text *stream, const Datum *row, const bool *row_nulls)
 	values[1] = entry != NULL ? row[LOG_CAUSATION_ID] : (Datum) 0;
 	nulls[0] = false;
 	nulls[1] = entry == NULL;
-	es_recorded_event(stream, row, row_nulls, values + TREE_FIELDS, nulls + TREE_FIELDS);
+	es_recorded_event(tree->store, stream, row, row_nulls, values + TREE_FIELDS, nulls + TREE_FIELDS);
 	node->tuple = heap_form_tuple(tree->desc, values, nulls);
 
 	entry = hash_search(tree->by_id, &node->event_id, HASH_ENTER, NULL);
@@ -362,8 +363,8 @@ event_store_position_at(PG_FUNCTION_ARGS)
 Datum
 event_store_read_each_type(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsReadQuery query = {0};
+	EsPut		put;
 	EsStore    *store;
 	Relation	log;
 	EsFinal		final;
@@ -376,14 +377,15 @@ event_store_read_each_type(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
+	es_put_begin(&put, fcinfo, store);
 	es_final_begin(&final, store);
 	es_final_range(&final, store, &query, &low, &high);
 	if (low <= high)
 	{
 		if (OidIsValid(store->log_by_type) && !es_store_use_sql(store, log))
-			each_type_from_index(result, store, log, &query, low, high, final.snapshot);
+			each_type_from_index(&put, store, log, &query, low, high, final.snapshot);
 		else
-			each_type_from_log(result, store, log, &query, low, high, final.snapshot);
+			each_type_from_log(&put, store, log, &query, low, high, final.snapshot);
 	}
 	es_final_end(&final);
 	table_close(log, NoLock);
@@ -408,6 +410,7 @@ event_store_causation_tree(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
 	tree.desc = result->setDesc;
+	tree.store = store;
 	tree.nodes = palloc(sizeof(TreeNode) * tree.size);
 	tree.by_id = hash_create("event_store causation", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	(void) es_read_in_order(store, log, &query, add_node, &tree, &passed);

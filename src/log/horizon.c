@@ -11,9 +11,9 @@
  *	  a list of the transactions in flight, in the order of the first position
  *	  each of them got.  A position is taken and the transaction put on the
  *	  list in one critical section of the slot's spinlock.
- *	- A transaction leaves the list in the COMMIT or ABORT callback, when it
- *	  has left the proc array: whoever takes a snapshot afterwards sees its
- *	  rows, or they are dead.
+ *	- A transaction leaves the list in the COMMIT or ABORT callback (or later,
+ *	  log/hot), when it has left the proc array: whoever takes a snapshot
+ *	  afterwards sees its rows, or they are dead.
  *	- So the first entry of the list, or else the next position, is the
  *	  horizon; a reader takes it BEFORE its snapshot.
  *
@@ -44,6 +44,7 @@
 #include "base/errors.h"
 #include "base/xact.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/mark.h"
 #include "log/scan.h"
 #include "log/slot.h"
@@ -344,6 +345,13 @@ es_position_held(EsStore *store)
 	return mine != NULL && mine->linked;
 }
 
+/* Has the current transaction appended to any store? */
+bool
+es_positions_held(void)
+{
+	return nheld > 0;
+}
+
 /* Leave the in-flight lists.  Runs in the COMMIT callback: must not fail. */
 static void
 release_positions(bool committed)
@@ -375,6 +383,21 @@ release_positions(bool committed)
 			es_wake_slot(es_slot_number(slot), MyDatabaseId);
 	}
 	nheld = 0;
+}
+
+/* Leave them after a commit, now that it is safe. */
+void
+es_positions_release(void)
+{
+	release_positions(true);
+}
+
+/* A transaction that is visible and not yet safe stays on the lists. */
+static void
+transaction_ended(bool committed)
+{
+	if (!committed || !es_hot_commit())
+		release_positions(committed);
 }
 
 /*
@@ -553,7 +576,7 @@ event_store_in_flight(PG_FUNCTION_ARGS)
 void
 EsHorizonInit(void)
 {
-	static const EsXactHook hook = {.pre_prepare = refuse_prepare, .end = release_positions};
+	static const EsXactHook hook = {.pre_prepare = refuse_prepare, .end = transaction_ended};
 
 	es_xact_register(&hook);
 }

@@ -12,6 +12,8 @@
 
 extern int64 es_position_reserve(EsStore *store, int count, TimestampTz now);
 extern bool es_position_held(EsStore *store);
+extern bool es_positions_held(void);
+extern void es_positions_release(void);
 
 extern int64 es_horizon(EsStore *store, XLogRecPtr *released);
 extern int64 es_position_end(EsStore *store);

@@ -53,6 +53,7 @@ typedef enum ColumnKind
 {
 	KIND_NUMBER,
 	KIND_TEXT,
+	KIND_DATA,
 	KIND_JSON,
 	KIND_UUID,
 	KIND_TIME
@@ -67,7 +68,7 @@ static const struct
 	[IMPORT_STREAM] = {KIND_TEXT, true},
 	[IMPORT_VERSION] = {KIND_NUMBER},
 	[IMPORT_TYPE] = {KIND_TEXT, true},
-	[IMPORT_DATA] = {KIND_JSON, true},
+	[IMPORT_DATA] = {KIND_DATA, true},
 	[IMPORT_METADATA] = {KIND_JSON},
 	[IMPORT_EVENT_ID] = {KIND_UUID},
 	[IMPORT_CORRELATION_ID] = {KIND_UUID},
@@ -83,6 +84,7 @@ typedef struct Import
 	int			batch_size;
 	bool		atomic;			/* in a transaction of the caller's */
 	int64		store_number;
+	EsPayload	payload;		/* of the store */
 	bool		tagged;			/* tags count in the store */
 	text	   *name;
 	const char *source;			/* its name as it is now, quoted and qualified */
@@ -154,6 +156,10 @@ cast_type(ColumnKind kind, Oid type)
 			return type == INT8OID || type == INT4OID || type == INT2OID ? "int8" : NULL;
 		case KIND_TEXT:
 			return type == TEXTOID || type == VARCHAROID ? "text" : NULL;
+		case KIND_DATA:
+			if (type == BYTEAOID)
+				return "bytea";
+			/* FALLTHROUGH */
 		case KIND_JSON:
 			return type == JSONBOID ? "jsonb" :
 				type == JSONOID || type == TEXTOID || type == VARCHAROID ? "text" : NULL;
@@ -195,7 +201,7 @@ learn_columns(Import *import)
 					(es_problem(ERRCODE_DATATYPE_MISMATCH,
 								ES_MEMBERS(ES_TEXT("source", source), ES_TEXT("column", column)),
 								"column \"%s\" of %s has the type %s", column, source, format_type_be(att->atttypid)),
-					 errhint("line and version are integers, stream and type text, data and metadata jsonb, json or text, ids uuid, created_at timestamptz. A view can give it this shape.")));
+					 errhint("line and version are integers, stream and type text, data and metadata jsonb, json or text, data also bytea, ids uuid, created_at timestamptz. A view can give it this shape.")));
 	}
 	for (int c = 0; c < IMPORT_NCOLUMNS; c++)
 		if (column_specs[c].required && import->types[c] == NULL)
@@ -243,11 +249,28 @@ check_version(EsAppend *part, int64 version)
 	}
 }
 
-/* Data or metadata of a line. */
 static Jsonb *
-json_column(Datum value, const char *type)
+metadata_column(Datum value, const char *type)
 {
 	return strcmp(type, "jsonb") == 0 ? DatumGetJsonbP(value) : es_jsonb_in(DatumGetTextPP(value));
+}
+
+/* Take the data of a line: text as it stands there if that is what the store keeps. */
+static void
+data_column(EsEvent *event, Datum value, const char *type, EsPayload payload)
+{
+	if (strcmp(type, "jsonb") == 0)
+		event->data = DatumGetJsonbP(value);
+	else if (strcmp(type, "bytea") == 0)
+	{
+		event->payload = ES_PAYLOAD_BYTEA;
+		event->data = DatumGetByteaPP(value);
+	}
+	else
+	{
+		event->payload = payload == ES_PAYLOAD_JSON ? ES_PAYLOAD_JSON : ES_PAYLOAD_JSONB;
+		event->data = es_event_data_in(DatumGetTextPP(value), event->payload);
+	}
 }
 
 /*
@@ -277,7 +300,7 @@ add_line(Import *import, Batch *batch, int64 line, Datum *values, bool *nulls)
 	stream = DatumGetTextPP(values[IMPORT_STREAM]);
 	entry = streams_lookup(batch->streams, stream);
 	if (!nulls[IMPORT_METADATA])
-		metadata = json_column(values[IMPORT_METADATA], import->types[IMPORT_METADATA]);
+		metadata = metadata_column(values[IMPORT_METADATA], import->types[IMPORT_METADATA]);
 	if (metadata != NULL && import->tagged)
 		tags = es_tags_count(metadata);
 	if (batch->count == import->batch_size || batch->bytes >= BATCH_BYTES ||
@@ -294,7 +317,7 @@ add_line(Import *import, Batch *batch, int64 line, Datum *values, bool *nulls)
 		bad_line("data", "is null");
 	memset(event, 0, sizeof(EsEvent));
 	event->type = DatumGetTextPP(values[IMPORT_TYPE]);
-	event->data = json_column(values[IMPORT_DATA], import->types[IMPORT_DATA]);
+	data_column(event, values[IMPORT_DATA], import->types[IMPORT_DATA], import->payload);
 	event->metadata = metadata;
 	if (!nulls[IMPORT_EVENT_ID])
 		event->event_id = DatumGetUUIDP(values[IMPORT_EVENT_ID]);
@@ -417,7 +440,7 @@ hash_of_line(const Batch *batch, int i)
 	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), 0);
 
 	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(event->type), VARSIZE_ANY_EXHDR(event->type), hash);
-	return (int64) hash_bytes_extended((const unsigned char *) VARDATA(event->data), VARSIZE(event->data) - VARHDRSZ, hash);
+	return (int64) hash_bytes_extended((const unsigned char *) VARDATA_ANY(event->data), VARSIZE_ANY_EXHDR(event->data), hash);
 }
 
 /* This cannot be the source whose lines are in the store, or not all of it. */
@@ -521,6 +544,7 @@ number_of_store(Import *import)
 				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, ES_MEMBERS(ES_TEXT("store", NameStr(store->schema))),
 							"the store in use has changed to \"%s\" in the middle of an import", NameStr(store->schema)),
 				 errhint("The import commits, which ends SET LOCAL: use SET search_path.")));
+	import->payload = store->payload;
 	import->tagged = OidIsValid(store->tags);
 	table_close(log, NoLock);
 	return number;

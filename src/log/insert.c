@@ -128,7 +128,7 @@ form_row(EsBatch *batch, int i, Datum *values, bool *nulls)
 	values[LOG_CORRELATION_ID] = UUIDPGetDatum(event->correlation_id);
 	values[LOG_CAUSATION_ID] = UUIDPGetDatum(event->causation_id);
 	values[LOG_EVENT_TYPE] = PointerGetDatum(event->type);
-	values[LOG_DATA] = JsonbPGetDatum(event->data);
+	values[LOG_DATA] = PointerGetDatum(event->data);
 	values[LOG_METADATA] = PointerGetDatum(event->metadata);
 	nulls[LOG_CORRELATION_ID] = event->correlation_id == NULL;
 	nulls[LOG_CAUSATION_ID] = event->causation_id == NULL;

@@ -29,12 +29,13 @@
 #include "log/scan.h"
 #include "log/stream.h"
 #include "store/event_id.h"
+#include "store/payload.h"
 
 #define LINK_TYPE	"$>"
 
 /* The position that a link leads to, 0 if the row is no link. */
 static int64
-link_position(const Datum *row)
+link_position(const EsStore *store, const Datum *row)
 {
 	text	   *type = DatumGetTextPP(row[LOG_EVENT_TYPE]);
 	Jsonb	   *data;
@@ -42,7 +43,7 @@ link_position(const Datum *row)
 
 	if (VARSIZE_ANY_EXHDR(type) != strlen(LINK_TYPE) || memcmp(VARDATA_ANY(type), LINK_TYPE, strlen(LINK_TYPE)) != 0)
 		return 0;
-	data = DatumGetJsonbP(row[LOG_DATA]);
+	data = DatumGetJsonbP(es_payload_of_row(row, store->payload, ES_PAYLOAD_JSONB));
 	if (!JB_ROOT_IS_OBJECT(data) ||
 		getKeyJsonValueFromContainer(&data->root, "position", strlen("position"), &value) == NULL ||
 		value.type != jbvNumeric)
@@ -57,7 +58,7 @@ link_position(const Datum *row)
 bool
 es_link_resolve(EsStore *store, Relation log, const Datum *row, Snapshot snapshot, EsEventSink sink, void *target)
 {
-	int64		position = link_position(row);
+	int64		position = link_position(store, row);
 
 	return position > 0 && es_read_position(store, log, position, snapshot, sink, target);
 }
@@ -96,7 +97,7 @@ find_target(const pg_uuid_t *id, Target *target)
 	es_scan_event_id(&scan, store, log, id, snapshot);
 	if (es_scan_next(&scan, &values, &nulls))
 	{
-		if (link_position(values) == 0)
+		if (link_position(store, values) == 0)
 			take_target(target, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
 		else
 			(void) es_link_resolve(store, log, values, snapshot, take_target, target);

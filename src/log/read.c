@@ -24,6 +24,7 @@
 #include "base/arguments.h"
 #include "base/errors.h"
 #include "log/horizon.h"
+#include "log/hot.h"
 #include "log/link.h"
 #include "log/mark.h"
 #include "log/merge.h"
@@ -33,6 +34,7 @@
 #include "log/scan.h"
 #include "log/stream.h"
 #include "log/wake.h"
+#include "store/payload.h"
 
 /* How often a reader that goes by the mark looks for a new one, in ms. */
 #define MARK_INTERVAL	50
@@ -82,42 +84,55 @@ es_event_fields(text *stream, const Datum *row, const bool *row_nulls, const EsE
 	nulls[FIELD_CAUSATION_ID] = row_nulls[LOG_CAUSATION_ID];
 }
 
-/* The fields of a recorded_event as its readers get it, from a row of event_log of the store in use. */
+/* The fields of a recorded_event as its readers get it, data as jsonb, from a row of event_log of the store in use. */
 void
-es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
+es_recorded_event(const EsStore *store, text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls)
 {
 	EsEventBody body = es_event_body(row, row_nulls);
 
-	if (es_body_hook != NULL)
-		(void) es_body_hook(row, &body);
+	if (es_body_hook == NULL || !es_body_hook(row, &body))
+		body.data = es_payload_of_row(row, store->payload, ES_PAYLOAD_JSONB);
 	es_event_fields(stream, row, row_nulls, &body, values, nulls);
 }
 
-static void
-free_changed(Datum now, Datum before)
+/*
+ * Begin to put events into the result of a function that returns recorded_events,
+ * or rows like them in which data is of another type.
+ */
+void
+es_put_begin(EsPut *put, FunctionCallInfo fcinfo, const EsStore *store)
 {
-	if (now != before)
-		pfree(DatumGetPointer(now));
+	Oid			type;
+
+	*put = (EsPut) {.result = (ReturnSetInfo *) fcinfo->resultinfo, .kept = store->payload};
+	type = TupleDescAttr(put->result->setDesc, FIELD_DATA)->atttypid;
+	if (type == TEXTOID)
+		put->wanted = ES_PAYLOAD_JSON;
+	else if (!es_payload_of_type(type, &put->wanted))
+		ereport(ERROR,
+				(es_problem(ERRCODE_DATATYPE_MISMATCH, ES_MEMBERS(ES_TEXT("type", format_type_be(type))),
+							"data cannot be read as %s", format_type_be(type)),
+				 errhint("Pass null::json, null::text, null::jsonb or null::bytea.")));
+	put->row = AllocSetContextCreate(CurrentMemoryContext, "event_store payload", ALLOCSET_DEFAULT_SIZES);
 }
 
-/* The sink of a function that returns recorded_events; target is its ReturnSetInfo. */
+/* The sink of such a function; target is its EsPut. */
 void
 es_put_event(void *target, text *stream, const Datum *row, const bool *row_nulls)
 {
-	ReturnSetInfo *result = target;
+	EsPut	   *put = target;
 	EsEventBody body = es_event_body(row, row_nulls);
-	bool		changed = es_body_hook != NULL && es_body_hook(row, &body);
+	MemoryContext caller = MemoryContextSwitchTo(put->row);
 	Datum		values[RECORDED_NFIELDS];
 	bool		nulls[RECORDED_NFIELDS];
 
+	body.data = es_body_hook != NULL && es_body_hook(row, &body) ?
+		es_payload_convert(body.data, ES_PAYLOAD_JSONB, put->wanted, false) :
+		es_payload_of_row(row, put->kept, put->wanted);
 	es_event_fields(stream, row, row_nulls, &body, values, nulls);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	if (changed)
-	{
-		free_changed(body.type, row[LOG_EVENT_TYPE]);
-		free_changed(body.data, row[LOG_DATA]);
-		free_changed(body.metadata, row[LOG_METADATA]);
-	}
+	tuplestore_putvalues(put->result->setResult, put->result->setDesc, values, nulls);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(put->row);
 }
 
 /* Does this reader have to go by the durable mark? */
@@ -352,21 +367,25 @@ es_timeout_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 }
 
 PG_FUNCTION_INFO_V1(event_store_read_stream);
+PG_FUNCTION_INFO_V1(event_store_read_stream_as);
 PG_FUNCTION_INFO_V1(event_store_read_all);
+PG_FUNCTION_INFO_V1(event_store_read_all_as);
 PG_FUNCTION_INFO_V1(event_store_read_category);
 PG_FUNCTION_INFO_V1(event_store_read_by_type);
 PG_FUNCTION_INFO_V1(event_store_read_by_correlation);
 PG_FUNCTION_INFO_V1(event_store_poll);
+PG_FUNCTION_INFO_V1(event_store_poll_as);
 PG_FUNCTION_INFO_V1(event_store_event);
 PG_FUNCTION_INFO_V1(event_store_head);
 
-Datum
-event_store_read_stream(PG_FUNCTION_ARGS)
+/* read_stream and read_stream_as: first is the number of the argument stream. */
+static Datum
+read_stream(FunctionCallInfo fcinfo, int first)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	EsPut		put;
 	text	   *name;
-	int64		max_count = es_count_argument(fcinfo, 2);
-	bool		backward = es_direction_argument(fcinfo, 3);
+	int64		max_count = es_count_argument(fcinfo, first + 2);
+	bool		backward = es_direction_argument(fcinfo, first + 3);
 	int64		from = backward ? PG_INT64_MAX : 1;
 	bool		resolve_links;
 	Snapshot	snapshot = GetActiveSnapshot();
@@ -375,47 +394,65 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	EsStream	stream;
 	EsReadMeter meter;
 	int64		count = 0;
+	int64		last = 0;		/* version that is returned */
 
 	es_meter_read_begin(&meter);
-	es_require_argument(fcinfo, 0, "stream");
-	es_require_argument(fcinfo, 4, "resolve_links");
-	name = PG_GETARG_TEXT_PP(0);
-	resolve_links = PG_GETARG_BOOL(4);
+	es_require_argument(fcinfo, first, "stream");
+	es_require_argument(fcinfo, first + 4, "resolve_links");
+	name = PG_GETARG_TEXT_PP(first);
+	resolve_links = PG_GETARG_BOOL(first + 4);
 	es_stream_check_name(name);
-	if (!PG_ARGISNULL(1))
-		from = PG_GETARG_INT64(1);
+	if (!PG_ARGISNULL(first + 1))
+		from = PG_GETARG_INT64(first + 1);
 	if (from < 0)
 		bad_argument("from_version", from, "is negative", "Versions begin at 1.");
 
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
+	es_put_begin(&put, fcinfo, store);
 	es_stream_find(store, name, snapshot, &stream);
 	es_stream_check_open(&stream, name);
 	if (stream.id != 0 && max_count > 0)
 	{
-		int64		first = es_stream_first_version(store, log, &stream, snapshot);
+		int64		begin = es_stream_first_version(store, log, &stream, snapshot);
 		EsScan		scan;
 		Datum	   *values;
 		bool	   *nulls;
 
 		if (backward)
-			es_scan_stream(&scan, store, log, stream.id, first, from, true, snapshot);
+			es_scan_stream(&scan, store, log, stream.id, begin, from, true, snapshot);
 		else
-			es_scan_stream(&scan, store, log, stream.id, Max(from, first), PG_INT64_MAX, false, snapshot);
+			es_scan_stream(&scan, store, log, stream.id, Max(from, begin), PG_INT64_MAX, false, snapshot);
 		for (; count < max_count && es_scan_next(&scan, &values, &nulls); count++)
-			if (!resolve_links || !es_link_resolve(store, log, values, snapshot, es_put_event, result))
-				es_put_event(result, name, values, nulls);
+		{
+			last = Max(last, DatumGetInt64(values[LOG_VERSION]));
+			if (!resolve_links || !es_link_resolve(store, log, values, snapshot, es_put_event, &put))
+				es_put_event(&put, name, values, nulls);
+		}
 		es_scan_end(&scan);
+		es_hot_confirm(store, log, stream.id, last, snapshot);
 	}
 	table_close(log, NoLock);
 	es_meter_read_done(&meter, ES_READ_STREAM, count);
 	return (Datum) 0;
 }
 
+Datum
+event_store_read_stream(PG_FUNCTION_ARGS)
+{
+	return read_stream(fcinfo, 0);
+}
+
+Datum
+event_store_read_stream_as(PG_FUNCTION_ARGS)
+{
+	return read_stream(fcinfo, 1);
+}
+
 static void
 read_all(FunctionCallInfo fcinfo, const EsReadQuery *query, int kind)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	EsPut		put;
 	EsStore    *store;
 	Relation	log;
 	int64		passed;
@@ -425,22 +462,37 @@ read_all(FunctionCallInfo fcinfo, const EsReadQuery *query, int kind)
 	es_meter_read_begin(&meter);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	count = es_read_in_order(store, log, query, es_put_event, result, &passed);
+	es_put_begin(&put, fcinfo, store);
+	count = es_read_in_order(store, log, query, es_put_event, &put, &passed);
 	table_close(log, NoLock);
 	es_meter_read_done(&meter, kind, count);
+}
+
+/* read_all and read_all_as: first is the number of the argument after_position. */
+static void
+read_every(FunctionCallInfo fcinfo, int first)
+{
+	EsReadQuery query = {0};
+
+	query.backward = es_direction_argument(fcinfo, first + 4);
+	query.after = es_position_argument(fcinfo, first, query.backward);
+	query.max_count = es_count_argument(fcinfo, first + 1);
+	query.types = es_names_argument(fcinfo, first + 2, "types");
+	query.categories = es_names_argument(fcinfo, first + 3, "categories");
+	read_all(fcinfo, &query, ES_READ_ALL);
 }
 
 Datum
 event_store_read_all(PG_FUNCTION_ARGS)
 {
-	EsReadQuery query = {0};
+	read_every(fcinfo, 0);
+	return (Datum) 0;
+}
 
-	query.backward = es_direction_argument(fcinfo, 4);
-	query.after = es_position_argument(fcinfo, 0, query.backward);
-	query.max_count = es_count_argument(fcinfo, 1);
-	query.types = es_names_argument(fcinfo, 2, "types");
-	query.categories = es_names_argument(fcinfo, 3, "categories");
-	read_all(fcinfo, &query, ES_READ_ALL);
+Datum
+event_store_read_all_as(PG_FUNCTION_ARGS)
+{
+	read_every(fcinfo, 1);
 	return (Datum) 0;
 }
 
@@ -489,11 +541,12 @@ event_store_read_by_correlation(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-Datum
-event_store_poll(PG_FUNCTION_ARGS)
+/* poll and poll_as: first is the number of the argument after_position. */
+static Datum
+read_or_wait(FunctionCallInfo fcinfo, int first)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsReadQuery query = {0};
+	EsPut		put;
 	EsStore    *store;
 	Relation	log;
 	TimestampTz deadline;
@@ -501,12 +554,12 @@ event_store_poll(PG_FUNCTION_ARGS)
 	int64		count;
 
 	es_meter_read_begin(&meter);
-	es_require_argument(fcinfo, 0, "after_position");
-	query.after = es_position_argument(fcinfo, 0, false);
-	query.max_count = es_count_argument(fcinfo, 1);
-	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), es_timeout_argument(fcinfo, 2, "timeout"));
-	query.types = es_names_argument(fcinfo, 3, "types");
-	query.categories = es_names_argument(fcinfo, 4, "categories");
+	es_require_argument(fcinfo, first, "after_position");
+	query.after = es_position_argument(fcinfo, first, false);
+	query.max_count = es_count_argument(fcinfo, first + 1);
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), es_timeout_argument(fcinfo, first + 2, "timeout"));
+	query.types = es_names_argument(fcinfo, first + 3, "types");
+	query.categories = es_names_argument(fcinfo, first + 4, "categories");
 
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
@@ -521,6 +574,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 							"cannot wait for new events in a transaction that has appended to the same store"),
 				 errhint("Commit first: until then the events of this transaction keep every reader back, itself too.")));
 
+	es_put_begin(&put, fcinfo, store);
 	for (;;)
 	{
 		long		remaining;
@@ -528,7 +582,7 @@ event_store_poll(PG_FUNCTION_ARGS)
 
 		if (!reads_by_mark(store))
 			es_wake_prepare(es_store_slot(store));
-		count = es_read_in_order(store, log, &query, es_put_event, result, &query.after);
+		count = es_read_in_order(store, log, &query, es_put_event, &put, &query.after);
 		remaining = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (count > 0 || query.max_count == 0 || remaining <= 0)
 			break;
@@ -543,26 +597,46 @@ event_store_poll(PG_FUNCTION_ARGS)
 }
 
 Datum
+event_store_poll(PG_FUNCTION_ARGS)
+{
+	return read_or_wait(fcinfo, 0);
+}
+
+Datum
+event_store_poll_as(PG_FUNCTION_ARGS)
+{
+	return read_or_wait(fcinfo, 1);
+}
+
+Datum
 event_store_event(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Snapshot	snapshot = GetActiveSnapshot();
+	EsPut		put;
 	EsStore    *store;
 	Relation	log;
 	EsScan		scan;
 	Datum	   *values;
 	bool	   *nulls;
 	EsReadMeter meter;
+	int64		stream_id = 0;
+	int64		version = 0;
 	bool		found;
 
 	es_meter_read_begin(&meter);
 	InitMaterializedSRF(fcinfo, 0);
 	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
+	es_put_begin(&put, fcinfo, store);
 	es_scan_event_id(&scan, store, log, PG_GETARG_UUID_P(0), snapshot);
 	found = es_scan_next(&scan, &values, &nulls);
 	if (found)
-		es_put_event(result, es_stream_name(store, DatumGetInt64(values[LOG_STREAM_ID]), snapshot), values, nulls);
+	{
+		stream_id = DatumGetInt64(values[LOG_STREAM_ID]);
+		version = DatumGetInt64(values[LOG_VERSION]);
+		es_put_event(&put, es_stream_name(store, stream_id, snapshot), values, nulls);
+	}
 	es_scan_end(&scan);
+	es_hot_confirm(store, log, stream_id, version, snapshot);
 	table_close(log, NoLock);
 	es_meter_read_done(&meter, ES_READ_EVENT, found);
 	return (Datum) 0;

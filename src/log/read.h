@@ -6,6 +6,7 @@
 #define ES_READ_H
 
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -39,7 +40,8 @@ typedef struct EsEventBody
 /*
  * Puts the body of an event of the store in use into the form that readers
  * want, for a floor above; row is its row of event_log.  Tells whether it
- * changed anything.  What it puts in place is palloc'd, each part by itself.
+ * changed anything; then data is a jsonb, whatever the store keeps.  What it puts
+ * in place is palloc'd.
  */
 typedef bool (*EsBodyHook) (const Datum *row, EsEventBody *body);
 extern EsBodyHook es_body_hook;
@@ -85,8 +87,20 @@ extern bool es_read_position(EsStore *store, Relation log, int64 position, Snaps
 extern EsEventBody es_event_body(const Datum *row, const bool *row_nulls);
 extern void es_event_fields(text *stream, const Datum *row, const bool *row_nulls, const EsEventBody *body,
 							Datum *values, bool *nulls);
-extern void es_recorded_event(text *stream, const Datum *row, const bool *row_nulls, Datum *values, bool *nulls);
-extern void es_put_event(void *result, text *stream, const Datum *row, const bool *nulls);
+
+/* Where a function that returns recorded_events puts them. */
+typedef struct EsPut
+{
+	ReturnSetInfo *result;
+	EsPayload	kept;			/* what the store keeps */
+	EsPayload	wanted;			/* what the field data of the result is */
+	MemoryContext row;			/* for what is made of a row */
+} EsPut;
+
+extern void es_put_begin(EsPut *put, FunctionCallInfo fcinfo, const EsStore *store);
+extern void es_recorded_event(const EsStore *store, text *stream, const Datum *row, const bool *row_nulls,
+							  Datum *values, bool *nulls);
+extern void es_put_event(void *put, text *stream, const Datum *row, const bool *nulls);
 extern bool es_name_matches(const EsNames *names, const char *data, int length);
 
 extern bool es_direction_argument(FunctionCallInfo fcinfo, int argument);

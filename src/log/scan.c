@@ -224,6 +224,13 @@ es_scan_next(EsScan *scan, Datum **values, bool **nulls)
 	return true;
 }
 
+/* Who has written the row that a scan that reads directly has returned. */
+TransactionId
+es_scan_xmin(const EsScan *scan)
+{
+	return HeapTupleHeaderGetXmin(ExecFetchSlotHeapTuple(scan->slot, false, NULL)->t_data);
+}
+
 void
 es_scan_end(EsScan *scan)
 {

@@ -44,6 +44,7 @@ extern void es_scan_key(EsScan *scan, Relation log, Oid index, RegProcedure equa
 extern void es_scan_column(EsScan *scan, Relation log, Oid index, StrategyNumber strategy, RegProcedure compare,
 						   Oid collation, Datum key, Snapshot snapshot);
 extern bool es_scan_next(EsScan *scan, Datum **values, bool **nulls);
+extern TransactionId es_scan_xmin(const EsScan *scan);
 extern void es_scan_end(EsScan *scan);
 
 extern int64 es_scan_version(EsStore *store, Relation log, int64 stream_id, Snapshot snapshot);

@@ -54,6 +54,7 @@
 #include "log/mark.h"
 #include "log/read.h"
 #include "store/guard.h"
+#include "store/payload.h"
 #include "store/statement.h"
 #include "store/tenant.h"
 
@@ -71,6 +72,7 @@ typedef struct Sum
 typedef struct Header
 {
 	int64		number;
+	EsPayload	payload;
 	int64		after;
 	int64		position;
 	bool		complete;
@@ -116,7 +118,7 @@ add_to_sum(Sum *sum, pg_cryptohash_ctx *hash, const text *line)
  * their lines go to a tuplestore, if there is one.
  */
 static Sum
-read_rows(const char *schema, const char *table, int64 after, int64 last, ReturnSetInfo *result)
+read_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last, ReturnSetInfo *result)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext rows = AllocSetContextCreate(caller, "event_store move", ALLOCSET_DEFAULT_SIZES);
@@ -127,7 +129,7 @@ read_rows(const char *schema, const char *table, int64 after, int64 last, Return
 	if (hash == NULL)
 		elog(ERROR, "could not compute a checksum");
 	SPI_connect();
-	portal = es_statement_open_rows(schema, table, after, last);
+	portal = es_statement_open_rows(schema, table, payload, after, last);
 	for (;;)
 	{
 		SPITupleTable *lines;
@@ -242,6 +244,7 @@ event_store_export_tenant(PG_FUNCTION_ARGS)
 	EsTenant	tenant;
 	EsStore    *store = owned_tenant(fcinfo, &tenant);
 	char	   *schema = pstrdup(NameStr(store->schema));
+	EsPayload	payload = store->payload;
 	bool		frozen = tenant.state != ES_TENANT_ACTIVE && !RecoveryInProgress();
 	int64		after;
 	EsFinal		final;
@@ -275,8 +278,9 @@ event_store_export_tenant(PG_FUNCTION_ARGS)
 	appendStringInfo(&header, "{\"tenant\":{\"format\":%d,\"name\":", FORMAT);
 	escape_json(&header, NameStr(tenant.name));
 	appendStringInfo(&header, ",\"attributes\":%s", jsonb_text(es_tenant_attributes(NameStr(tenant.name))));
-	appendStringInfo(&header, ",\"store\":\"" INT64_FORMAT "\",\"after\":\"" INT64_FORMAT "\",\"position\":\"" INT64_FORMAT
-					 "\",\"complete\":%s,\"epochs\":%s}}", store->number, after, final.last,
+	appendStringInfo(&header, ",\"store\":\"" INT64_FORMAT "\",\"payload\":\"%s\",\"after\":\"" INT64_FORMAT
+					 "\",\"position\":\"" INT64_FORMAT "\",\"complete\":%s,\"epochs\":%s}}",
+					 store->number, es_payload_name(payload), after, final.last,
 					 frozen && !final.by_mark ? "true" : "false", epochs_json(es_mark_epochs(store)));
 	put_line(result, header.data);
 
@@ -286,7 +290,7 @@ event_store_export_tenant(PG_FUNCTION_ARGS)
 	foreach(lc, es_statement_moved_tables(schema))
 	{
 		char	   *table = lfirst(lc);
-		Sum			sum = read_rows(schema, table, after, final.last, result);
+		Sum			sum = read_rows(schema, table, payload, after, final.last, result);
 
 		appendStringInfoString(&end, end.len == 0 ? "{\"end\":{" : ",");
 		escape_json(&end, table);
@@ -308,6 +312,7 @@ event_store_tenant_checksums(PG_FUNCTION_ARGS)
 	EsTenant	tenant;
 	EsStore    *store = owned_tenant(fcinfo, &tenant);
 	char	   *schema = pstrdup(NameStr(store->schema));
+	EsPayload	payload = store->payload;
 	EsFinal		final;
 	int64		last = PG_ARGISNULL(1) ? PG_INT64_MAX : position_argument(fcinfo, 1, "position");
 	ListCell   *lc;
@@ -320,7 +325,7 @@ event_store_tenant_checksums(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(final.snapshot);
 	foreach(lc, es_statement_moved_tables(schema))
 	{
-		Sum			sum = read_rows(schema, lfirst(lc), 0, last, NULL);
+		Sum			sum = read_rows(schema, lfirst(lc), payload, 0, last, NULL);
 		Datum		values[3] = {CStringGetTextDatum(lfirst(lc)), Int64GetDatum(sum.rows), Int64GetDatum((int64) sum.checksum)};
 		bool		nulls[3] = {false, false, false};
 
@@ -423,16 +428,18 @@ read_header(const char *source, Header *header)
 {
 	JsonbContainer *object = line_object(source, "tenant");
 	JsonbValue *format = member_of(object, "format", jbvNumeric);
+	JsonbValue *payload = member_of(object, "payload", jbvString);
 	JsonbValue *epochs = member_of(object, "epochs", jbvBinary);
 	JsonbValue *attributes = member_of(object, "attributes", jbvBinary);
 	JsonbValue *complete = member_of(object, "complete", jbvBool);
 
-	if (format == NULL || epochs == NULL || attributes == NULL || complete == NULL ||
+	if (format == NULL || payload == NULL || epochs == NULL || attributes == NULL || complete == NULL ||
 		!JsonContainerIsObject(attributes->val.binary.data))
 		not_an_export(source, "a line has another form");
 	if (DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(format->val.numeric))) != FORMAT)
 		not_an_export(source, "it was made by another version of the extension");
 	header->number = (int64) number_member(source, object, "store");
+	header->payload = es_payload_argument(cstring_to_text_with_len(payload->val.string.val, payload->val.string.len));
 	header->after = (int64) number_member(source, object, "after");
 	header->position = (int64) number_member(source, object, "position");
 	header->complete = complete->val.boolean;
@@ -455,7 +462,7 @@ prepare_tenant(const char *name, const char *source, const Header *header, EsTen
 								"tenant \"%s\" does not exist, and the export begins after position %lld", name,
 								(long long) header->after),
 					 errhint("Import first the export that it goes on from.")));
-		es_tenant_create_again(name, header->number, header->attributes);
+		es_tenant_create_again(name, header->number, header->payload, header->attributes);
 		es_tenant_set_state(name, ES_TENANT_READ_ONLY, "it is being imported");
 		es_tenant_get(name, tenant);
 		return;
@@ -496,7 +503,7 @@ is_moved(const char *schema, const char *table)
 
 /* Put the rows of one table in; those that the tenant has of it go, but for events, which are added. */
 static void
-import_table(const char *schema, const char *table, const char *source)
+import_table(const char *schema, const char *table, const char *source, EsPayload payload)
 {
 	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, false));
 	bool		is_streams = strcmp(table, "event_streams") == 0;
@@ -510,7 +517,7 @@ import_table(const char *schema, const char *table, const char *source)
 	if (!is_streams && strcmp(table, "event_log") != 0)
 	{
 		es_statement_delete_rows(schema, table);
-		(void) es_statement_insert_rows(schema, source, table, false);
+		(void) es_statement_insert_rows(schema, source, table, payload, false);
 		return;
 	}
 	PG_TRY();
@@ -519,7 +526,7 @@ import_table(const char *schema, const char *table, const char *source)
 			es_guard_let_replace(relid);
 		else
 			es_guard_let_insert(relid);
-		(void) es_statement_insert_rows(schema, source, table, is_streams);
+		(void) es_statement_insert_rows(schema, source, table, payload, is_streams);
 	}
 	PG_FINALLY();
 	{
@@ -537,7 +544,7 @@ verify_table(const char *schema, const char *table, const char *source, const He
 	Sum			sum;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	sum = read_rows(schema, table, header->after, header->position, NULL);
+	sum = read_rows(schema, table, header->payload, header->after, header->position, NULL);
 	PopActiveSnapshot();
 	if (sum.rows != rows || sum.checksum != checksum)
 		ereport(ERROR,
@@ -619,10 +626,19 @@ event_store_import_tenant(PG_FUNCTION_ARGS)
 	store = es_store_of_schema(tenant.nspid);
 	if (store == NULL)
 		es_tenant_broken(&tenant);
+	if (store->payload != header.payload)
+		ereport(ERROR,
+				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+							ES_MEMBERS(ES_TEXT("tenant", name), ES_TEXT("source", source),
+									   ES_TEXT("payload", es_payload_name(header.payload)),
+									   ES_TEXT("kept", es_payload_name(store->payload))),
+							"the export is of a store that keeps %s, tenant \"%s\" keeps %s",
+							es_payload_name(header.payload), name, es_payload_name(store->payload)),
+				 errhint("Make the schema before the import with pg_dump --schema-only of the old one.")));
 
 	level = begin_settings();
 	foreach(lc, tables)
-		import_table(schema, lfirst(lc), source);
+		import_table(schema, lfirst(lc), source, header.payload);
 	CommandCounterIncrement();
 	foreach(lc, tables)
 	{

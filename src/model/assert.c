@@ -44,6 +44,7 @@
 #include "log/stream.h"
 #include "log/wake.h"
 #include "model/upcast.h"
+#include "store/payload.h"
 
 #define LOOK_INTERVAL	50		/* ms between two looks of wait_for_event at most */
 
@@ -178,6 +179,7 @@ look_at_events(EsStore *store, Relation log, const Place *place, Look look, void
 			continue;
 		caller = MemoryContextSwitchTo(event);
 		body = es_event_body(values, nulls);
+		body.data = es_payload_of_row(values, store->payload, ES_PAYLOAD_JSONB);
 		if (upcasters != NULL)
 			(void) es_upcast(upcasters, values, &body);
 		more = look(target, values, nulls, &body);

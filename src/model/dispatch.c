@@ -41,6 +41,7 @@
 #include "base/errors.h"
 #include "log/append.h"
 #include "log/expected.h"
+#include "log/hot.h"
 #include "log/stream.h"
 #include "model/command.h"
 #include "model/middleware.h"
@@ -385,6 +386,8 @@ execute(Execution *x)
 	{
 		EsBound		bound = es_unbounded;
 
+		/* the answer says that it is done */
+		es_hot_confirm_all();
 		bound.version = x->done.version;
 		if (x->returning_state)
 			x->fold = es_rehydrate(x->aggregate, x->store, x->log, x->stream, &bound, &x->stream_id);
@@ -394,7 +397,11 @@ execute(Execution *x)
 		x->fold = es_rehydrate(x->aggregate, x->store, x->log, x->stream, &es_unbounded, &x->stream_id);
 		if (!es_expected_met(x->expected, x->fold->version))
 			es_expected_check(x->expected, x->fold->version, text_to_cstring(x->stream));
+		x->done.version = x->fold->version;
 		run_handlers(x);
+		/* without events of its own it may have nothing to commit that comes after what it has read */
+		if (x->fold->version == x->done.version)
+			es_hot_confirm(x->store, x->log, x->stream_id, x->fold->version, GetActiveSnapshot());
 		x->done.version = x->fold->version;
 		if (x->given_id)
 			es_command_remember(x->store, x->command_id, request_hash(x), &x->done);

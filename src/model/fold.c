@@ -29,6 +29,7 @@
 #include "log/read.h"
 #include "model/apply.h"
 #include "model/fold.h"
+#include "store/payload.h"
 
 /* What is known of the event being applied, for the context of errors. */
 typedef struct Applying
@@ -64,6 +65,7 @@ es_fold_begin(EsAggregate *aggregate, text *stream, const EsStore *store, Relati
 	fold->context = context;
 	fold->aggregate = aggregate;
 	fold->stream = stream;
+	fold->payload = store->payload;
 	fold->upcasters = es_upcasters_take(store, log);
 	fold->definition = fold->upcasters == NULL ? aggregate->definition :
 		(int64) hash_combine64(aggregate->definition, fold->upcasters->definition);
@@ -145,7 +147,10 @@ static text *
 upcast_body(EsFold *fold, const Datum *row, EsEventBody *body)
 {
 	if (fold->upcasters != NULL)
+	{
+		body->data = es_payload_of_row(row, fold->payload, ES_PAYLOAD_JSONB);
 		(void) es_upcast(fold->upcasters, row, body);
+	}
 	return DatumGetTextPP(body->type);
 }
 
@@ -182,6 +187,8 @@ es_fold_event(EsFold *fold, const Datum *values, const bool *nulls)
 			MakeExpandedObjectReadOnly(fold->state, fold->state_isnull, aggregate->state_length) : fold->state;
 		params[ES_PARAM_STATE].isnull = fold->state_isnull;
 		params[ES_PARAM_TYPE].value = PointerGetDatum(type);
+		if (fold->upcasters == NULL)
+			body.data = es_payload_of_row(values, fold->payload, ES_PAYLOAD_JSONB);
 		params[ES_PARAM_DATA].value = body.data;
 		if (apply->form == ES_APPLY_EVENT)
 			params[ES_PARAM_EVENT].value = recorded_event(fold, values, nulls, &body);

@@ -22,6 +22,8 @@ typedef struct EsFold
 	Datum		state;
 	bool		state_isnull;
 
+	EsPayload	payload;		/* what the store of the events keeps */
+
 	MemoryContext context;		/* holds the state and what follows */
 	MemoryContext states[2];	/* where it lies, by turns */
 	int			turn;

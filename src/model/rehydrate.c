@@ -24,6 +24,7 @@
 
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "log/hot.h"
 #include "log/list.h"
 #include "log/read.h"
 #include "log/retention.h"
@@ -206,6 +207,7 @@ fold_stream(void *target, const Datum *row, const bool *nulls)
 		int64		stream_id;
 		EsFold	   *fold = es_rehydrate(l->aggregate, l->store, l->log, name, &es_unbounded, &stream_id);
 
+		es_hot_confirm(l->store, l->log, stream_id, fold->version, GetActiveSnapshot());
 		values[0] = PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(name) + prefix, VARSIZE_ANY_EXHDR(name) - prefix));
 		values[1] = Int64GetDatum(fold->version);
 		values[2] = state_datum(fold, &result_nulls[2]);
@@ -253,6 +255,7 @@ event_store_rehydrate(PG_FUNCTION_ARGS)
 
 	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
 	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &bound, &stream_id);
+	es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 	values[0] = Int64GetDatum(fold->version);
 	values[1] = state_datum(fold, &nulls[1]);
 	es_fold_end(fold);
@@ -283,6 +286,7 @@ event_store_rehydrate_as(PG_FUNCTION_ARGS)
 							format_type_be(aggregate->state_type), format_type_be(type)),
 				 errhint("Pass null::%s as the first argument.", format_type_be(aggregate->state_type))));
 	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(2)), &bound, &stream_id);
+	es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 	fcinfo->isnull = fold->state_isnull;
 	if (!fold->state_isnull)
 		result = datumCopy(fold->state, aggregate->state_by_value, aggregate->state_length);
@@ -327,6 +331,7 @@ event_store_aggregates(PG_FUNCTION_ARGS)
 								"element %d of ids is null", i),
 					 errhint("Leave it out.")));
 		fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, DatumGetTextPP(ids[i])), &es_unbounded, &stream_id);
+		es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 		values[0] = ids[i];
 		values[1] = Int64GetDatum(fold->version);
 		values[2] = state_datum(fold, &nulls[2]);
@@ -380,6 +385,7 @@ event_store_aggregate_state(PG_FUNCTION_ARGS)
 		bound.version = place_argument(fcinfo, 2, "as_of_version");
 	aggregate = begin(PG_GETARG_TEXT_PP(0), &store, &log, ACL_SELECT);
 	fold = es_rehydrate(aggregate, store, log, es_aggregate_stream(aggregate, PG_GETARG_TEXT_PP(1)), &bound, &stream_id);
+	es_hot_confirm(store, log, stream_id, fold->version, GetActiveSnapshot());
 	result = state_datum(fold, &fcinfo->isnull);
 	es_fold_end(fold);
 	es_aggregate_give(aggregate);

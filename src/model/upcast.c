@@ -43,6 +43,7 @@
 #include "model/by_type.h"
 #include "model/upcast.h"
 #include "model/upcaster.h"
+#include "store/payload.h"
 
 #define VERSION_MEMBER	"schema_version"
 #define MAX_STEPS		100		/* of one event: more of them go in a circle */
@@ -400,7 +401,7 @@ keep_part(Datum *now, Datum before)
 
 /*
  * Put the body of an event, whose row of event_log is given, into its form of
- * today, as EsBodyHook.  The upcasters are those of its store.
+ * today, as EsBodyHook.  The upcasters are those of its store; data is a jsonb.
  */
 bool
 es_upcast(EsUpcasters *upcasters, const Datum *row, EsEventBody *body)
@@ -452,6 +453,7 @@ upcast_for_reader(const Datum *row, EsEventBody *body)
 	upcasters = es_upcasters_take(store, log);
 	if (upcasters != NULL)
 	{
+		body->data = es_payload_of_row(row, store->payload, ES_PAYLOAD_JSONB);
 		changed = es_upcast(upcasters, row, body);
 		es_upcasters_give(upcasters);
 	}

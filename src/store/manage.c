@@ -36,6 +36,7 @@
 #include "base/extension.h"
 #include "store/count.h"
 #include "store/manage.h"
+#include "store/payload.h"
 #include "store/progress.h"
 #include "store/statement.h"
 #include "store/tenant.h"
@@ -315,14 +316,14 @@ random_number(void)
  * the number of the store.
  */
 int64
-es_store_create(const char *schema)
+es_store_create(const char *schema, EsPayload payload)
 {
 	bool		created = !OidIsValid(get_namespace_oid(schema, true));
 	int64		number = random_number();
 
 	if (created)
 		es_statement_create_schema(schema);
-	es_statement_create_tables(schema, number);
+	es_statement_create_tables(schema, number, payload);
 	guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
 	return number;
@@ -334,7 +335,7 @@ es_store_create(const char *schema)
  * leaves them.
  */
 void
-es_store_create_again(const char *schema, int64 number)
+es_store_create_again(const char *schema, int64 number, EsPayload payload)
 {
 	Oid			nspid = get_namespace_oid(schema, true);
 	bool		created = !OidIsValid(nspid);
@@ -358,7 +359,7 @@ es_store_create_again(const char *schema, int64 number)
 	if (created)
 		es_statement_create_schema(schema);
 	if (created || !OidIsValid(get_relname_relid("event_log", nspid)))
-		es_statement_create_tables(schema, number);
+		es_statement_create_tables(schema, number, payload);
 	else
 		es_statement_insert_mark(schema, number);
 	guard_tables(get_namespace_oid(schema, false));
@@ -413,6 +414,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 {
 	char	   *schema = schema_argument(PG_GETARG_TEXT_PP(0));
 	bool		if_not_exists = PG_GETARG_BOOL(1);
+	EsPayload	payload = es_payload_argument(PG_GETARG_TEXT_PP(2));
 	Oid			nspid;
 
 	es_require_writable();
@@ -430,7 +432,7 @@ event_store_create_store(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 
-	(void) es_store_create(schema);
+	(void) es_store_create(schema, payload);
 	PG_RETURN_VOID();
 }
 

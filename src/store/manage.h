@@ -8,8 +8,8 @@
 #include "store/store.h"
 
 extern EsStore *es_store_named(text *schema_name);
-extern int64 es_store_create(const char *schema);
-extern void es_store_create_again(const char *schema, int64 number);
+extern int64 es_store_create(const char *schema, EsPayload payload);
+extern void es_store_create_again(const char *schema, int64 number, EsPayload payload);
 extern bool es_store_unregister(int64 number);
 extern void (*es_store_gone_hook) (int64 number);
 extern void es_store_guard_table(Oid nspid, const char *table);

@@ -26,6 +26,7 @@
 
 #include "base/errors.h"
 #include "store/event_id.h"
+#include "store/payload.h"
 #include "store/statement.h"
 
 /* In all templates $S stands for the quoted schema, other $X for one more text. */
@@ -44,7 +45,7 @@ static const char create_tables[] =
 "	correlation_id pg_catalog.uuid,"
 "	causation_id pg_catalog.uuid,"
 "	event_type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	data pg_catalog.jsonb NOT NULL,"
+"	data pg_catalog.$P NOT NULL,"
 "	metadata pg_catalog.jsonb,"
 "	CONSTRAINT event_log_pkey PRIMARY KEY (stream_id, version),"
 "	CONSTRAINT event_log_position_key UNIQUE (position));"
@@ -376,7 +377,7 @@ es_statement_create_schema_for(const char *schema, const char *owner)
 
 /* Create the tables of a store, owned by the caller. */
 void
-es_statement_create_tables(const char *schema, int64 number)
+es_statement_create_tables(const char *schema, int64 number, EsPayload payload)
 {
 	pg_uuid_t	low;
 	pg_uuid_t	high;
@@ -388,6 +389,7 @@ es_statement_create_tables(const char *schema, int64 number)
 			{"L", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&low)))},
 			{"H", DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&high)))},
 			{"N", psprintf(INT64_FORMAT, number)},
+			{"P", es_payload_name(payload)},
 			{"V", psprintf("%d", ES_LAYOUT)},
 			{"B", psprintf("%d", ES_POSITION_BLOCK)},
 			{NULL, NULL}});
@@ -799,6 +801,26 @@ es_statement_moved_tables(const char *schema)
 	return result;
 }
 
+#define MOVED_COLUMNS(of, data) \
+of "position, " of "stream_id, " of "version, " of "created_at, " of "event_id, " of "correlation_id, " \
+of "causation_id, " of "event_type, " data ", " of "metadata"
+
+/*
+ * The columns of event_log in a line and back out of one, m: data that is JSON
+ * text stands there as a string, so that no byte of it changes, bytes in base64.
+ */
+static const char *const log_columns_out[] = {
+	[ES_PAYLOAD_JSONB] = "*",
+	[ES_PAYLOAD_JSON] = MOVED_COLUMNS("", "data::pg_catalog.text AS data"),
+	[ES_PAYLOAD_BYTEA] = MOVED_COLUMNS("", "pg_catalog.translate(pg_catalog.encode(data, 'base64'), E'\\n', '') AS data")
+};
+
+static const char *const log_columns_in[] = {
+	[ES_PAYLOAD_JSONB] = "r.*",
+	[ES_PAYLOAD_JSON] = MOVED_COLUMNS("r.", "(m.row OPERATOR(pg_catalog.->>) 'data')::pg_catalog.json"),
+	[ES_PAYLOAD_BYTEA] = MOVED_COLUMNS("r.", "pg_catalog.decode(m.row OPERATOR(pg_catalog.->>) 'data', 'base64')")
+};
+
 /*
  * Open the rows of a table of a store, each as the line {"table": {...}}: those
  * of event_log between two positions, without the first one, those of
@@ -806,7 +828,7 @@ es_statement_moved_tables(const char *schema)
  * The caller is connected to SPI, and its active snapshot is used.
  */
 Portal
-es_statement_open_rows(const char *schema, const char *table, int64 after, int64 last)
+es_statement_open_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last)
 {
 	bool		is_log = strcmp(table, "event_log") == 0;
 	bool		is_streams = strcmp(table, "event_streams") == 0;
@@ -817,6 +839,7 @@ es_statement_open_rows(const char *schema, const char *table, int64 after, int64
 		{"S", quote_identifier(schema)},
 		{"T", quote_identifier(table)},
 		{"Q", quote_literal_cstr(table)},
+		{"C", is_log ? log_columns_out[payload] : "*"},
 		{"W", is_log ? "WHERE position OPERATOR(pg_catalog.>) $1 AND position OPERATOR(pg_catalog.<=) $2"
 			" ORDER BY position USING OPERATOR(pg_catalog.<)" :
 			is_streams ? "WHERE stream_id OPERATOR(pg_catalog.>) 0 AND $1 OPERATOR(pg_catalog.>=) 0"
@@ -827,7 +850,7 @@ es_statement_open_rows(const char *schema, const char *table, int64 after, int64
 
 	portal = SPI_cursor_open_with_args(NULL,
 									   expand("SELECT pg_catalog.concat('{', pg_catalog.to_json($Q::pg_catalog.text), ':',"
-											  " pg_catalog.row_to_json(t), '}') FROM $S.$T t $W", args),
+											  " pg_catalog.row_to_json(t), '}') FROM (SELECT $C FROM $S.$T $W) t", args),
 									   2, argtypes, values, NULL, true, CURSOR_OPT_NO_SCROLL);
 	if (portal == NULL)
 		elog(ERROR, "SPI_cursor_open_with_args failed: %s", SPI_result_code_string(SPI_result));
@@ -860,16 +883,21 @@ es_statement_moved_line(const char *source, const char *member)
  * returns how many.  replace: in place of those of the same stream_id.
  */
 uint64
-es_statement_insert_rows(const char *schema, const char *source, const char *table, bool replace)
+es_statement_insert_rows(const char *schema, const char *source, const char *table, EsPayload payload, bool replace)
 {
-	return run("INSERT INTO $S.$T AS present SELECT r.* FROM $F,"
-			   " pg_catalog.jsonb_populate_record(NULL::$S.$T, line::pg_catalog.jsonb OPERATOR(pg_catalog.->) $Q) r"
+	bool		is_log = strcmp(table, "event_log") == 0;
+
+	return run("INSERT INTO $S.$T AS present SELECT $C FROM $F,"
+			   " LATERAL (SELECT line::pg_catalog.jsonb OPERATOR(pg_catalog.->) $Q OFFSET 0) m (row),"
+			   " pg_catalog.jsonb_populate_record(NULL::$S.$T, $M) r"
 			   " WHERE pg_catalog.starts_with(line, $P) $R",
 			   (const char *[][2]) {
 				   {"S", quote_identifier(schema)},
 				   {"T", quote_identifier(table)},
 				   {"F", source},
 				   {"Q", quote_literal_cstr(table)},
+				   {"C", is_log ? log_columns_in[payload] : "r.*"},
+				   {"M", is_log && payload != ES_PAYLOAD_JSONB ? "m.row OPERATOR(pg_catalog.-) 'data'" : "m.row"},
 				   {"P", line_prefix(table)},
 				   {"R", replace ? "ON CONFLICT (stream_id) DO UPDATE SET deleted_at = excluded.deleted_at,"
 					   " truncate_before = excluded.truncate_before, max_age = excluded.max_age,"
@@ -916,11 +944,15 @@ es_statement_plan(EsStore *store, EsStatement which)
 	if (store->plans[which] == NULL)
 	{
 		const StoreQuery *query = &queries[which];
+		Oid			parameters[LOG_NCOLUMNS];
 		SPIPlanPtr	plan;
 		char	   *text = expand(query->text,
 								  (const char *[][2]) {{"S", quote_identifier(NameStr(store->schema))}, {NULL, NULL}});
 
-		plan = SPI_prepare(text, query->nparameters, (Oid *) query->parameters);
+		memcpy(parameters, query->parameters, sizeof(parameters));
+		if (which == ES_STMT_INSERT)
+			parameters[LOG_DATA] = es_payload_type(store->payload);
+		plan = SPI_prepare(text, query->nparameters, parameters);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 		SPI_keepplan(plan);

@@ -33,7 +33,7 @@ extern char *es_statement_in_schema(const char *schema, const char *statement);
 extern char *es_statement_definition(Oid nspid);
 extern char *es_statement_tables(Oid nspid);
 extern char *es_statement_relations(const char *schema, int limit);
-extern void es_statement_create_tables(const char *schema, int64 number);
+extern void es_statement_create_tables(const char *schema, int64 number, EsPayload payload);
 extern void es_statement_create_subscription_tables(const char *schema);
 extern void es_statement_create_guards(const char *schema, const char *table);
 extern void es_statement_insert_mark(const char *schema, int64 number);
@@ -55,9 +55,10 @@ extern Portal es_statement_open_import(const char *source, const char *const *ty
 extern void es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad);
 
 extern List *es_statement_moved_tables(const char *schema);
-extern Portal es_statement_open_rows(const char *schema, const char *table, int64 after, int64 last);
+extern Portal es_statement_open_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last);
 extern char *es_statement_moved_line(const char *source, const char *member);
-extern uint64 es_statement_insert_rows(const char *schema, const char *source, const char *table, bool replace);
+extern uint64 es_statement_insert_rows(const char *schema, const char *source, const char *table, EsPayload payload,
+									   bool replace);
 extern void es_statement_delete_rows(const char *schema, const char *table);
 extern void es_statement_set_mark(const char *schema, int64 position, Datum epochs);
 

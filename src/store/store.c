@@ -52,58 +52,14 @@
 #include "base/extension.h"
 #include "base/settings.h"
 #include "base/xact.h"
-#include "store/guard.h"
+#include "store/columns.h"
 #include "store/index.h"
+#include "store/payload.h"
 #include "store/store.h"
 #include "store/tenant.h"
 #include "store/tenant_limit.h"
 
 #define PATH_LENGTH		16		/* schemas of a search_path handled without allocation */
-
-typedef struct ColumnSpec
-{
-	const char *name;
-	Oid			type;
-	bool		nullable;
-} ColumnSpec;
-
-static const ColumnSpec log_columns[LOG_NCOLUMNS] = {
-	[LOG_POSITION] = {"position", INT8OID},
-	[LOG_STREAM_ID] = {"stream_id", INT8OID},
-	[LOG_VERSION] = {"version", INT8OID},
-	[LOG_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
-	[LOG_EVENT_ID] = {"event_id", UUIDOID},
-	[LOG_CORRELATION_ID] = {"correlation_id", UUIDOID, true},
-	[LOG_CAUSATION_ID] = {"causation_id", UUIDOID, true},
-	[LOG_EVENT_TYPE] = {"event_type", TEXTOID},
-	[LOG_DATA] = {"data", JSONBOID},
-	[LOG_METADATA] = {"metadata", JSONBOID, true},
-};
-
-static const ColumnSpec stream_columns[STREAM_NCOLUMNS] = {
-	[STREAM_ID] = {"stream_id", INT8OID},
-	[STREAM_NAME] = {"stream_name", TEXTOID},
-	[STREAM_CATEGORY] = {"category", TEXTOID},
-	[STREAM_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
-	[STREAM_DELETED_AT] = {"deleted_at", TIMESTAMPTZOID, true},
-	[STREAM_TRUNCATE_BEFORE] = {"truncate_before", INT8OID, true},
-	[STREAM_MAX_AGE] = {"max_age", INTERVALOID, true},
-	[STREAM_MAX_COUNT] = {"max_count", INT8OID, true},
-	[STREAM_METADATA] = {"metadata", JSONBOID, true},
-};
-
-static const ColumnSpec mark_columns[MARK_NCOLUMNS] = {
-	[MARK_STORE_NUMBER] = {"store_number", INT8OID},
-	[MARK_POSITION] = {"position", INT8OID},
-	[MARK_LAYOUT] = {"layout", INT4OID},
-	[MARK_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
-	[MARK_EPOCHS] = {"epochs", INT8ARRAYOID},
-};
-
-static const ColumnSpec tags_columns[TAGS_NCOLUMNS] = {
-	[TAGS_TAG] = {"tag", TEXTOID},
-	[TAGS_POSITION] = {"position", INT8OID},
-};
 
 typedef struct CacheEntry
 {
@@ -270,39 +226,6 @@ es_store_is_registered(int64 number)
 	return found;
 }
 
-/* The collation of our columns of a type: names are compared byte for byte. */
-static Oid
-collation_of(Oid type)
-{
-	return type == TEXTOID ? C_COLLATION_OID : InvalidOid;
-}
-
-/* What differs from the columns we make, palloc'd; NULL if nothing does. */
-static char *
-column_defect(Relation rel, const ColumnSpec *columns, int ncolumns)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < Max(ncolumns, desc->natts); i++)
-	{
-		Form_pg_attribute att = i < desc->natts ? TupleDescAttr(desc, i) : NULL;
-
-		if (i >= ncolumns)
-		{
-			if (!att->attisdropped)
-				return psprintf("table %s has an additional column %s",
-								RelationGetRelationName(rel), NameStr(att->attname));
-		}
-		else if (att == NULL || att->attisdropped ||
-				 strcmp(NameStr(att->attname), columns[i].name) != 0 ||
-				 att->atttypid != columns[i].type || att->attcollation != collation_of(columns[i].type))
-			return psprintf("table %s has no column %s of type %s%s at place %d",
-							RelationGetRelationName(rel), columns[i].name, format_type_be(columns[i].type),
-							columns[i].type == TEXTOID ? " COLLATE \"C\"" : "", i + 1);
-	}
-	return NULL;
-}
-
 /* Read the one row of event_mark; false if the table is not as we make it or empty. */
 static bool
 read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
@@ -316,7 +239,7 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 		return false;
 	}
 	if (rel->rd_rel->relkind == RELKIND_RELATION && RelationGetDescr(rel)->natts == MARK_NCOLUMNS &&
-		column_defect(rel, mark_columns, MARK_NCOLUMNS) == NULL)
+		es_columns_defect(rel, ES_COLUMNS_MARK) == NULL)
 	{
 		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 		HeapTuple	tuple = systable_getnext(scan);
@@ -332,46 +255,6 @@ read_mark(Oid relid, Datum *values, bool *nulls, bool *has_index)
 	}
 	relation_close(rel, AccessShareLock);
 	return found;
-}
-
-/*
- * May rows be formed by us?  Not if the table wants more of its columns than
- * when we made it.
- */
-static bool
-columns_are_plain(Relation rel, const ColumnSpec *columns, int ncolumns)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	TupleConstr *constr = desc->constr;
-
-	for (int i = 0; i < ncolumns; i++)
-		if (TupleDescAttr(desc, i)->attnotnull == columns[i].nullable ||
-			TupleDescAttr(desc, i)->attgenerated != '\0' || TupleDescAttr(desc, i)->attidentity != '\0')
-			return false;
-	return constr == NULL || (constr->num_check == 0 && constr->num_defval == 0);
-}
-
-/*
- * Does the table have an enabled trigger on the given events
- * (TRIGGER_TYPE_...) that is not our guard?  Foreign keys that refer to the
- * table do not count: we never change or delete a key.
- */
-static bool
-has_foreign_trigger(Relation rel, int events)
-{
-	Oid			guard = rel->trigdesc != NULL ? es_guard_function() : InvalidOid;
-	TriggerDesc *triggers = rel->trigdesc;	/* an invalidation during the look-up would free it */
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		if ((trigger->tgtype & events) != 0 && trigger->tgfoid != guard &&
-			trigger->tgenabled != TRIGGER_DISABLED &&
-			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_PK)
-			return true;
-	}
-	return false;
 }
 
 /*
@@ -422,14 +305,14 @@ load_tags(EsStore *store, Relation log)
 		tags->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
 		tags->rd_rel->relowner != log->rd_rel->relowner)
 		store->defect = pstrdup("event_tags is not a plain table of the same owner");
-	else if ((store->defect = column_defect(tags, tags_columns, TAGS_NCOLUMNS)) == NULL)
+	else if ((store->defect = es_columns_defect(tags, ES_COLUMNS_TAGS)) == NULL)
 	{
 		es_store_load_tag_indexes(store, tags);
 		if (!OidIsValid(store->tags_by_tag))
 			store->defect = pstrdup("table event_tags has no unique index on (tag, position)");
-		else if (!columns_are_plain(tags, tags_columns, TAGS_NCOLUMNS))
+		else if (!es_columns_are_plain(tags, ES_COLUMNS_TAGS))
 			store->defect = pstrdup("table event_tags has got constraints or columns of another kind");
-		else if (has_foreign_trigger(tags, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_DELETE))
+		else if (es_has_foreign_trigger(tags, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_DELETE))
 			store->defect = pstrdup("table event_tags has got a trigger, which appends would not fire");
 	}
 	relation_close(tags, AccessShareLock);
@@ -461,9 +344,10 @@ load_tables(EsStore *store)
 	else if (log->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
 			 streams->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		store->defect = pstrdup("its tables are not logged, a crash would empty them");
-	else if ((store->defect = column_defect(log, log_columns, LOG_NCOLUMNS)) == NULL &&
-			 (store->defect = column_defect(streams, stream_columns, STREAM_NCOLUMNS)) == NULL)
+	else if ((store->defect = es_columns_defect(log, ES_COLUMNS_LOG)) == NULL &&
+			 (store->defect = es_columns_defect(streams, ES_COLUMNS_STREAMS)) == NULL)
 	{
+		(void) es_payload_of_type(TupleDescAttr(RelationGetDescr(log), LOG_DATA)->atttypid, &store->payload);
 		store->copy = is_subscribed(store->log, &store->copying);
 		if (store->copy)
 			(void) is_subscribed(store->streams, &store->copying);
@@ -472,8 +356,8 @@ load_tables(EsStore *store)
 		store->plain = log->rd_rel->relkind == RELKIND_RELATION &&
 			log->rd_rel->relam == HEAP_TABLE_AM_OID;
 		store->plain_insert = store->plain && !log->rd_rel->relhasrules &&
-			!has_foreign_trigger(log, TRIGGER_TYPE_INSERT) &&
-			RelationGetDescr(log)->natts == LOG_NCOLUMNS && columns_are_plain(log, log_columns, LOG_NCOLUMNS);
+			!es_has_foreign_trigger(log, TRIGGER_TYPE_INSERT) &&
+			RelationGetDescr(log)->natts == LOG_NCOLUMNS && es_columns_are_plain(log, ES_COLUMNS_LOG);
 		if (store->plain)
 		{
 			es_store_load_log_indexes(store, log);
@@ -484,9 +368,9 @@ load_tables(EsStore *store)
 			else if (!OidIsValid(store->log_by_event_id))
 				store->defect = pstrdup("table event_log has no partial unique index on (event_id)");
 		}
-		if (!columns_are_plain(streams, stream_columns, STREAM_NCOLUMNS))
+		if (!es_columns_are_plain(streams, ES_COLUMNS_STREAMS))
 			store->defect = pstrdup("table event_streams has got constraints or columns of another kind");
-		else if (has_foreign_trigger(streams, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE))
+		else if (es_has_foreign_trigger(streams, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE))
 			store->defect = pstrdup("table event_streams has got a trigger, which appends would not fire");
 		es_store_load_stream_indexes(store, streams);
 		if (!OidIsValid(store->streams_by_id))

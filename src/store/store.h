@@ -74,6 +74,14 @@ enum EsCommandsColumn
 	COMMANDS_NCOLUMNS
 };
 
+/* What event_log.data is (store/payload). */
+typedef enum EsPayload
+{
+	ES_PAYLOAD_JSONB,
+	ES_PAYLOAD_JSON,
+	ES_PAYLOAD_BYTEA
+} EsPayload;
+
 /* Columns of event_tags, which a store may have. */
 enum EsTagsColumn
 {
@@ -146,6 +154,7 @@ typedef struct EsStore
 	Oid			tags_by_tag;
 	Oid			former_tags;	/* that was there before: its drop may be rolled back */
 
+	EsPayload	payload;
 	bool		copy;			/* event_log is filled by a subscription */
 	bool		copying;		/* ... which has not yet copied all of it */
 	bool		plain;			/* event_log can be read directly */

@@ -10,6 +10,7 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
+#include "store/store.h"
 
 /* Columns of tenant_registry. */
 enum EsTenantColumn
@@ -66,7 +67,7 @@ extern char *es_tenant_fold(const char *name);
 /* store/tenant_manage */
 extern void es_tenant_lock_name(Relation registry, const char *folded);
 extern void es_tenant_require_owner(const EsTenant *tenant);
-extern void es_tenant_create_again(const char *name, int64 number, Datum attributes);
+extern void es_tenant_create_again(const char *name, int64 number, EsPayload payload, Datum attributes);
 extern void es_tenant_set_state(const char *name, EsTenantState state, const char *reason);
 extern void es_tenant_share_name(Relation registry, const char *folded);
 extern HeapTuple es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant);

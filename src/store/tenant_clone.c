@@ -384,10 +384,11 @@ schema_owner(Oid nspid)
 
 /*
  * Make a schema like another one, which is the caller's or of a role that the
- * caller is a member of; with a store in it, whose number is returned.
+ * caller is a member of; with a store in it, whose number is returned.  payload
+ * is what the store keeps: that of the other schema, if there is one in it.
  */
 int64
-es_tenant_clone_schema(Oid source, const char *target, bool with_data, bool with_grants)
+es_tenant_clone_schema(Oid source, const char *target, EsPayload payload, bool with_data, bool with_grants)
 {
 	Oid			user;
 	int			security;
@@ -409,7 +410,7 @@ es_tenant_clone_schema(Oid source, const char *target, bool with_data, bool with
 	set("datestyle", "ISO");
 	set("intervalstyle", "postgres");
 	set("extra_float_digits", "1");
-	number = es_store_create(target);
+	number = es_store_create(target, payload);
 	fill(source, target, with_data, with_grants);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, security);

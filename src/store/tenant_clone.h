@@ -26,6 +26,6 @@ typedef struct EsDefinition
 extern void es_definition_read(Oid nspid, EsDefinition *definition);
 extern bool es_definition_difference(EsDefinition *a, EsDefinition *b, int *i, int *j,
 									 const EsPart **of_a, const EsPart **of_b);
-extern int64 es_tenant_clone_schema(Oid source, const char *target, bool with_data, bool with_grants);
+extern int64 es_tenant_clone_schema(Oid source, const char *target, EsPayload payload, bool with_data, bool with_grants);
 
 #endif							/* ES_TENANT_CLONE_H */

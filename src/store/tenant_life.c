@@ -34,6 +34,7 @@
 #include "store/count.h"
 #include "store/manage.h"
 #include "store/migration.h"
+#include "store/payload.h"
 #include "store/statement.h"
 #include "store/store.h"
 #include "store/tenant_clone.h"
@@ -77,15 +78,35 @@ es_tenant_template_schema(const char *name)
 	return nspid;
 }
 
+/*
+ * What the store of a new schema is to keep: what was asked for, NULL for what
+ * the template's store keeps, or jsonb.
+ */
+static EsPayload
+choose_payload(const char *template, const EsPayload *asked)
+{
+	EsStore    *store = template == NULL ? NULL : es_store_of_schema(es_tenant_template_schema(template));
+
+	if (asked != NULL && store != NULL && store->payload != *asked)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
+							ES_MEMBERS(ES_TEXT("template", template), ES_TEXT("payload", es_payload_name(*asked)),
+									   ES_TEXT("kept", es_payload_name(store->payload))),
+							"payload is %s, but the template \"%s\" keeps %s", es_payload_name(*asked), template,
+							es_payload_name(store->payload)),
+				 errhint("Leave payload out, or make the tenant without a template.")));
+	return asked != NULL ? *asked : store != NULL ? store->payload : ES_PAYLOAD_JSONB;
+}
+
 /* Make a schema with a store, like a template if it is not NULL; returns the number of the store. */
 static int64
-make_schema(const char *schema, const char *template, bool with_data, bool with_grants)
+make_schema(const char *schema, const char *template, EsPayload payload, bool with_data, bool with_grants)
 {
 	int64		number;
 
 	if (template == NULL)
-		return es_store_create(schema);
-	number = es_tenant_clone_schema(es_tenant_template_schema(template), schema, with_data, with_grants);
+		return es_store_create(schema, payload);
+	number = es_tenant_clone_schema(es_tenant_template_schema(template), schema, payload, with_data, with_grants);
 	es_tenant_records_copy(template, schema);
 	return number;
 }
@@ -116,29 +137,49 @@ take_from_pool(const char *template, bool with_data)
 	return schema;
 }
 
+static void
+drop_schema(const char *schema)
+{
+	EsStore    *store = es_store_of_schema(get_namespace_oid(schema, false));
+	int			level;
+
+	if (store != NULL)
+		es_store_unregister(store->number);
+	es_tenant_records_forget(schema);
+	level = es_tenant_lift_guard();
+	es_statement_drop_schema(schema);
+	AtEOXact_GUC(true, level);
+}
+
 /*
  * The schema for a new tenant, from the pool if that has one; returns the
- * number of its store.
+ * number of its store.  asked is what it is to keep, NULL if that was not said.
  */
 int64
-es_tenant_make_schema(const char *name, const char *template, bool with_data, bool with_grants)
+es_tenant_make_schema(const char *name, const char *template, const EsPayload *asked, bool with_data, bool with_grants)
 {
+	/* who may not have the template gets nothing that was made from it */
+	EsPayload	payload = choose_payload(template, asked);
+	bool		from_pool = !with_grants && (template != NULL || payload == ES_PAYLOAD_JSONB);
 	char	   *schema;
 	EsStore    *store;
 
-	/* who may not have the template gets nothing that was made from it */
-	if (template != NULL)
-		(void) es_tenant_template_schema(template);
-	while (!with_grants && (schema = take_from_pool(template, with_data)) != NULL)
+	while (from_pool && (schema = take_from_pool(template, with_data)) != NULL)
 	{
 		store = es_store_of_schema(get_namespace_oid(schema, false));
 		if (store == NULL)
 			continue;			/* somebody has broken it */
+		if (store->payload != payload)
+		{
+			/* it was made from another template of this name */
+			drop_schema(schema);
+			continue;
+		}
 		es_statement_rename_schema(schema, name);
 		es_tenant_records_rename(schema, name);
 		return store->number;
 	}
-	return make_schema(name, template, with_data, with_grants);
+	return make_schema(name, template, payload, with_data, with_grants);
 }
 
 static void
@@ -424,7 +465,7 @@ add_to_pool(const char *template, bool with_data)
 	if (!pg_strong_random(&random, sizeof(random)))
 		elog(ERROR, "could not generate random values");
 	schema = psprintf("tenant_pool_" UINT64_FORMAT, random);
-	(void) make_schema(schema, template, with_data, false);
+	(void) make_schema(schema, template, choose_payload(template, NULL), with_data, false);
 	(void) es_migrate(schema, get_namespace_oid(schema, false), false, NULL);
 
 	pool_parameters(values + 1, nulls + 1, template, with_data);
@@ -438,17 +479,9 @@ static void
 drop_from_pool(const char *template, bool with_data)
 {
 	char	   *schema = take_from_pool(template, with_data);
-	EsStore    *store = schema == NULL ? NULL : es_store_of_schema(get_namespace_oid(schema, false));
-	int			level;
 
-	if (schema == NULL)
-		return;
-	if (store != NULL)
-		es_store_unregister(store->number);
-	es_tenant_records_forget(schema);
-	level = es_tenant_lift_guard();
-	es_statement_drop_schema(schema);
-	AtEOXact_GUC(true, level);
+	if (schema != NULL)
+		drop_schema(schema);
 }
 
 /* fill_tenant_pool(size, template, with_data) */

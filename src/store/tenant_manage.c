@@ -35,6 +35,7 @@
 #include "base/extension.h"
 #include "store/count.h"
 #include "store/manage.h"
+#include "store/payload.h"
 #include "store/statement.h"
 #include "store/tenant.h"
 #include "store/tenant_life.h"
@@ -228,7 +229,7 @@ set_state(const char *name, const char *state, Datum reason, bool no_reason)
 
 /* Make a tenant, like another one if template is not NULL, with the migrations that there are. */
 static void
-create(const char *name, const char *template, bool with_data, bool with_grants, Datum attributes)
+create(const char *name, const char *template, const EsPayload *payload, bool with_data, bool with_grants, Datum attributes)
 {
 	char	   *folded = es_tenant_fold(name);
 	Relation	registry;
@@ -241,7 +242,7 @@ create(const char *name, const char *template, bool with_data, bool with_grants,
 	es_tenant_lock_name(registry, folded);
 	require_free(registry, name, folded);
 	require_free_schema(name);
-	number = es_tenant_make_schema(name, template, with_data, with_grants);
+	number = es_tenant_make_schema(name, template, payload, with_data, with_grants);
 	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
 	(void) es_migrate(name, get_namespace_oid(name, false), true, NULL);
 	table_close(registry, NoLock);
@@ -249,7 +250,7 @@ create(const char *name, const char *template, bool with_data, bool with_grants,
 
 /* Make a tenant whose store comes from elsewhere; it can only be read. */
 void
-es_tenant_create_again(const char *name, int64 number, Datum attributes)
+es_tenant_create_again(const char *name, int64 number, EsPayload payload, Datum attributes)
 {
 	char	   *folded = es_tenant_fold(name);
 	Relation	registry;
@@ -258,7 +259,7 @@ es_tenant_create_again(const char *name, int64 number, Datum attributes)
 	registry = es_tenant_open_registry(RowExclusiveLock);
 	es_tenant_lock_name(registry, folded);
 	require_free(registry, name, folded);
-	es_store_create_again(name, number);
+	es_store_create_again(name, number, payload);
 	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
 	table_close(registry, NoLock);
 }
@@ -282,16 +283,19 @@ PG_FUNCTION_INFO_V1(event_store_grant_tenant);
 PG_FUNCTION_INFO_V1(event_store_revoke_tenant);
 PG_FUNCTION_INFO_V1(event_store_tenant_residue);
 
-/* create_tenant(name, attributes, template, with_data) */
+/* create_tenant(name, attributes, template, with_data, payload) */
 Datum
 event_store_create_tenant(PG_FUNCTION_ARGS)
 {
 	char	   *name = es_tenant_name_argument(fcinfo, 0, "name");
+	EsPayload	payload = ES_PAYLOAD_JSONB;
 
 	es_require_argument(fcinfo, 1, "attributes");
 	es_require_argument(fcinfo, 3, "with_data");
-	create(name, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), PG_GETARG_BOOL(3), false,
-		   PG_GETARG_DATUM(1));
+	if (!PG_ARGISNULL(4))
+		payload = es_payload_argument(PG_GETARG_TEXT_PP(4));
+	create(name, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), PG_ARGISNULL(4) ? NULL : &payload,
+		   PG_GETARG_BOOL(3), false, PG_GETARG_DATUM(1));
 	PG_RETURN_VOID();
 }
 
@@ -305,7 +309,7 @@ event_store_clone_tenant(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 2, "with_data");
 	es_require_argument(fcinfo, 3, "with_grants");
 	es_require_argument(fcinfo, 4, "attributes");
-	create(name, template, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3), PG_GETARG_DATUM(4));
+	create(name, template, NULL, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3), PG_GETARG_DATUM(4));
 	PG_RETURN_VOID();
 }
 

@@ -14,9 +14,13 @@ settings=(-c shared_buffers=256MB -c wal_buffers=64MB -c max_wal_size=4GB -c che
 
 # instructions SYSTEM WORK CALLS: those of a session that makes so many calls, from its start to its end
 instructions() {
-	local n=1 events=[] i skip
-	case $2 in append_[0-9]*) n=${2#append_} events=$(events "$n") ;; esac
-	make_event_tables "$2"
+	local n=1 kind=jsonb events=[] i skip
+	case $2 in
+		append_[0-9]*) n=${2#append_} events=$(events "$n") ;;
+		append_json) kind=json ;;
+		append_bytes) kind=bytea ;;
+	esac
+	make_event_tables "$2" "$kind"
 	skip=$(sessions | wc -l)
 	script "$1" "$2" | PGOPTIONS="-c search_path=bench -c synchronous_commit=off" es_as_postgres pgbench -n -M prepared -c 1 -t "$3" \
 		-D first=$first -D k=$warm -D i=0 -D n="$n" -D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" \
@@ -51,7 +55,7 @@ sql -c "CREATE EXTENSION event_store"
 
 result=()
 printf '\n%-24s %12s %12s  %s\n' 'instructions a call' floor ours ratio
-for cell in append_one:400 append_10:60 append_100:20 append_condition:400; do
+for cell in append_one:400 append_json:400 append_bytes:400 append_10:60 append_100:20 append_condition:400; do
 	what=${cell%:*} calls=${cell#*:}
 	for system in floor event_store; do
 		less=$(instructions "$system" "$what" "$warm")

@@ -1,5 +1,6 @@
 #!/bin/bash
 # make bench: what the extension costs against plain PostgreSQL, on a private server, in about four minutes.
+# The table and plots of it are left in build/bench.
 #   BENCH_SECS  seconds a slice (3)     BENCH_REPS  repetitions (3)     BENCH_ONLY  run only the work whose name matches
 # Each piece of work runs in slices, the floor's and ours in turn, and a ratio is the median over the repetitions of the ratio
 # inside one repetition: what else the machine does then falls on both. First in rank is the CPU time of the server's
@@ -12,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 secs=${BENCH_SECS:-3}
 reps=${BENCH_REPS:-3}
+plots=$here/../../build/bench     # the table and its plots
 
 # work clients synchronous_commit
 cells=(
@@ -19,21 +21,24 @@ cells=(
 	'append_10 1 off' 'append_10 8 off' 'append_100 1 off'
 	'append_condition 1 off' 'append_condition 8 off'
 	'read_stream 1 off' 'read_all 1 off'
+	'append_json 1 off' 'append_bytes 1 off' 'read_stream_json 1 off' 'read_stream_bytes 1 off' 'read_all_json 1 off'
+	'hot_stream 8 on' 'hot_stream 32 on'
 	'import_table 1 off' 'import_file 1 off'
 	'queue_1 1 off' 'queue_10 1 off' 'queue_100 1 off'
 )
 
-# make_archive: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both sides
+# make_archive KIND: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both
+# sides, with data as jsonb, json or bytea
 make_archive() {
-	sql -v table=archive -f - <"$here/floor.sql"
-	sql -v events="$(events 10)" -v first=$first -v streams=$streams -f - <<-'END' >/dev/null
-		SELECT event_store.create_store('archive');
-		SET search_path = archive;
+	sql -v table="archive_$1" -v payload="$1" -f - <"$here/floor.sql"
+	sql -v events="$(events 10 "$1")" -v first=$first -v streams=$streams -v kind="$1" -f - <<-'END' >/dev/null
+		SELECT event_store.create_store('archive_' || :'kind', payload => :'kind');
+		SELECT set_config('search_path', 'archive_' || :'kind', false);
 		SELECT count(event_store.append((:first + n)::text, :'events'::text, turn * 10))
 		FROM generate_series(0, 9) turn, generate_series(0, :streams - 1) n;
-		INSERT INTO floor.archive (stream_id, version, position, event_id, event_type, data, metadata, created_at)
+		INSERT INTO floor.archive_:kind (stream_id, version, position, event_id, event_type, data, metadata, created_at)
 		SELECT stream::bigint, version, position, event_id, type, data, metadata, created_at
-		FROM event_store.read_all(max_count => 1000000);
+		FROM event_store.read_all_as(NULL:::kind, max_count => 1000000);
 		VACUUM ANALYZE;
 	END
 }
@@ -112,13 +117,13 @@ make_queue() {
 	sql -v queued=$queued -f - <<-'END' >/dev/null
 		DROP TABLE IF EXISTS floor.queue;
 		CREATE TABLE floor.queue (position bigint PRIMARY KEY, stream_id bigint, event_type text, data jsonb, metadata jsonb, until timestamptz, attempts int DEFAULT 0, taken_by text);
-		INSERT INTO floor.queue SELECT position, stream_id, event_type, data, metadata FROM floor.archive
-		WHERE position > (SELECT max(position) FROM floor.archive) - :queued ORDER BY position;
-		SET search_path = archive;
+		INSERT INTO floor.queue SELECT position, stream_id, event_type, data, metadata FROM floor.archive_jsonb
+		WHERE position > (SELECT max(position) FROM floor.archive_jsonb) - :queued ORDER BY position;
+		SET search_path = archive_jsonb;
 		SELECT event_store.create_subscription('queue', if_not_exists => true);
 		SELECT event_store.delete_subscription('queue');
 		SELECT event_store.create_subscription('queue', start_from => (event_store.head() - :queued)::text);
-		VACUUM ANALYZE floor.queue, archive.event_deliveries, archive.event_subscriptions;
+		VACUUM ANALYZE floor.queue, archive_jsonb.event_deliveries, archive_jsonb.event_subscriptions;
 	END
 }
 
@@ -134,12 +139,15 @@ wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 # slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
 slice() {
-	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench events=[] cpu0 cpu1 wal0 wal1 calls tps started
+	local system=$2 what=$3 clients=$4 sync=$5 n=1 store=bench kind=jsonb hot=off events=[] cpu0 cpu1 wal0 wal1 calls tps started
+	[[ $system-$what != event_store-hot_stream ]] || hot=on
+	case $what in *_json) kind=json ;; *_bytes) kind=bytea ;; esac
 	case $what in
-		read_* | queue_*) store=archive ;;
+		queue_*) store=archive_jsonb ;;
+		read_*) store=archive_$kind ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
-	[[ $store == archive ]] || make_event_tables "$what"
+	[[ $store == archive_* ]] || make_event_tables "$what" "$kind"
 	if [[ $what == import_* ]]; then
 		sql -f - <<-'END' >/dev/null
 			TRUNCATE floor.event, public.file RESTART IDENTITY;
@@ -162,7 +170,7 @@ slice() {
 		calls=$queued
 		tps=$((queued * 1000000 / (${EPOCHREALTIME/./} - started)))
 	else
-		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync" es_as_postgres pgbench \
+		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync -c event_store.hot_streams=$hot" es_as_postgres pgbench \
 			-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \
 			-D data="$data" -D metadata="$metadata" -D id=$id -D events="$events" -f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
 		calls=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$work/pgbench")
@@ -183,12 +191,14 @@ postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
 es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
-make_archive
 [[ model == "${BENCH_ONLY:-}" ]] || make_lines
-# the log and its indexes; the streams' names come on top, a row a stream
-for table in archive.event_log floor.archive; do
-	if [[ $table == floor.* ]]; then system=floor; else system=event_store; fi
-	sql -c "SELECT '1 $system archive bytes=' || pg_total_relation_size('$table') / 100000.0" >>"$work/results"
+for kind in jsonb json bytea; do
+	make_archive "$kind"
+	# the log and its indexes; the streams' names come on top, a row a stream
+	for table in "archive_$kind.event_log" "floor.archive_$kind"; do
+		if [[ $table == floor.* ]]; then system=floor; else system=event_store; fi
+		sql -c "SELECT '1 $system archive_$kind bytes=' || pg_total_relation_size('$table') / 100000.0" >>"$work/results"
+	done
 done
 
 for ((rep = 1; rep <= reps; rep++)); do
@@ -200,7 +210,14 @@ for ((rep = 1; rep <= reps; rep++)); do
 		for system in "${order[@]}"; do slice "$rep" "$system" $cell; done
 	done
 done
-[[ ! -s $work/results ]] || perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results"
+if [[ -s $work/results ]]; then
+	mkdir -p "$plots"
+	perl "$here/summary.pl" "$(getconf CLK_TCK)" "$work/results" | tee "$plots/bench.txt"
+	for plot in 'cpu:us CPU' 'rate:calls/s'; do
+		file=$plots/bench_${plot%%:*}.svg
+		perl "$here/plot.pl" "${plot#*:}" "event_store beside plain PostgreSQL" <"$plots/bench.txt" >"$file" 2>/dev/null || rm -f "$file"
+	done
+fi
 if [[ model =~ ${BENCH_ONLY:-.} ]]; then . "$here/model.sh"; fi
 if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo

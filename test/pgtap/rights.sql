@@ -56,6 +56,8 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.append_many('[{"stream": "order-1", "expected": 7}]'::jsonb)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_event('order-1', 'A', '1')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),
 	-- the answer to one who may not append tells nothing of the stream
+	($$SELECT event_store.append_bytes('order-1', 'A', '\x01')$$, '42804', '42804', '42804', '42804', '42501', '42501', 'VE006'),
+	($$SELECT event_store.append('order-1', '{}'::event_store.new_event_bytes[])$$, '22023', '22023', '22023', '22023', '22023', '22023', '22023'),
 	($$SELECT event_store.append_event('order-1', 'A', expected => 7)$$, 'VE001', 'VE001', 'VE001', 'VE001', '42501', '42501', 'VE006'),
 	($$SELECT event_store.append_event('order-2', 'A', event_id => '00000000-0000-4000-8000-000000000001')$$, 'VE005', 'VE005', 'VE005', 'VE005', '42501', '42501', 'VE006'),
 	-- read
@@ -78,6 +80,9 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.stream_version('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.stream_info('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	-- refused inside the transaction that has appended, but only to those who may read
+	($$SELECT event_store.read_all_as(NULL::json)$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.read_stream_as(NULL::json, 'order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.poll_as(NULL::json, 0, timeout => '0')$$, '25001', '25001', '25001', '25001', '25001', '42501', 'VE006'),
 	($$SELECT event_store.poll(0, timeout => '0')$$, '25001', '25001', '25001', '25001', '25001', '42501', 'VE006'),
 	($$SELECT event_store.horizon()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.head()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),

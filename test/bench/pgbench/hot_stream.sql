@@ -1,0 +1,1 @@
+SELECT event_store.append_event('hot-1', 'OrderPlaced', :data, :metadata);
