@@ -13,6 +13,7 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
+#include "deliver/event_handler.h"
 #include "log/horizon.h"
 #include "log/meter.h"
 #include "log/slot.h"
@@ -57,4 +58,6 @@ _PG_init(void)
 	EsLauncherInit();
 	EsVacateInit();
 	EsEndpointInit();
+	EsHandlerInlineInit();
+	EsHandlerWaitInit();
 }

@@ -230,7 +230,6 @@ es_wake_slot(int slot, Oid dbid)
 {
 	WakeSlot   *s = &shared->slots[slot];
 	uint32		watcher;
-	uint64		round;
 
 	/* the horizon has moved first, now look at the queue */
 	pg_memory_barrier();
@@ -240,6 +239,20 @@ es_wake_slot(int slot, Oid dbid)
 		ask_for_watcher(dbid);
 	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
 		set_latch_of(watcher - 1);
+	es_wake_waiters(slot);
+}
+
+/*
+ * Wake the sessions that wait for the slot, also for what is not an event (a
+ * handler that has got on).  Must not fail.
+ */
+void
+es_wake_waiters(int slot)
+{
+	WakeSlot   *s = &shared->slots[slot];
+	uint64		round;
+
+	pg_memory_barrier();
 	if (s->first == NONE)
 		return;
 

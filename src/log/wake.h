@@ -10,6 +10,7 @@ extern void es_wake_sleep(long timeout);
 extern void es_wake_cancel(void);
 
 extern void es_wake_slot(int slot, Oid dbid);
+extern void es_wake_waiters(int slot);
 
 /* the worker of a database waits for all of its stores */
 extern void es_wake_watch_database(Oid dbid);

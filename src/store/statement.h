@@ -7,6 +7,8 @@
 
 #include "store/store.h"
 
+extern const char es_statement_dispatch[];
+extern const char es_statement_dispatch_command[];
 extern const char es_statement_require_tenant[];
 
 /* Columns of what an import reads, in the order of the rows of es_statement_open_import. */
@@ -29,6 +31,7 @@ extern const char *const es_import_columns[IMPORT_NCOLUMNS];
 
 extern void es_statement_create_schema(const char *schema);
 extern void es_statement_create_tables(const char *schema, int64 number);
+extern void es_statement_create_handler_tables(const char *schema);
 extern void es_statement_create_guards(const char *schema);
 extern void es_statement_drop_tables(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);
@@ -41,6 +44,7 @@ extern void es_statement_revoke_all(const char *schema, const char *role);
 extern List *es_statement_found_schemas(void);
 extern void es_statement_create_index(const char *schema, const char *name, const char *columns, bool concurrently);
 extern void es_statement_drop_index(const char *schema, const char *name, bool concurrently);
+extern void es_statement_truncate(const char *tables);
 
 extern Portal es_statement_open_import(const char *source, const char *const *types, int64 after, int64 limit);
 extern void es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad);

@@ -54,7 +54,7 @@ SELECT results_eq(
 	('event_store.current_store()', 's', 's', true, true),
 	('event_store.current_tenant()', 's', 'r', true, true),
 	('event_store.delete_stream(text,event_store.expected_version,boolean)', 'v', 'u', true, true),
-	('event_store.dispatch(text,jsonb,uuid,uuid,uuid,jsonb,event_store.expected_version,interval,integer,boolean)', 'v', 'u', false, true),
+	('event_store.dispatch(text,jsonb,uuid,uuid,uuid,jsonb,event_store.expected_version,interval,integer,boolean,text)', 'v', 'u', false, true),
 	('event_store.drop_index(text,boolean)', 'v', 'u', false, true),
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
 	('event_store.drop_tenant(text,text)', 'v', 'u', false, true),
