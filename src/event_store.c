@@ -26,6 +26,8 @@
 #include "observe/series.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
+#include "runtime/pool.h"
+#include "runtime/schedule.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -55,8 +57,10 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsScheduleInit();
 	EsEndpointInit();
 	EsHandlerInlineInit();
 	EsHandlerWaitInit();

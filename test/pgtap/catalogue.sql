@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 10), ('type', 5), ('view', 7)$$,
+	$$VALUES ('cast', 4), ('table', 13), ('type', 5), ('view', 10)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -90,6 +90,7 @@ SELECT results_eq(
 	('event_store.metric_samples()', 'v', 'r', true, false),
 	('event_store.metric_sum(text,text,text,text[],text,text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.next_run(text,timestamp with time zone,text)', 's', 's', false, true),
 	('event_store.openmetrics()', 'v', 'r', true, false),
 	('event_store.poll(bigint,bigint,interval,text[],text[])', 'v', 'u', false, true),
 	('event_store.pooler_check(text)', 'v', 'r', false, true),
@@ -115,10 +116,12 @@ SELECT results_eq(
 	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
 	('event_store.rename_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.require_tenant()', 's', 'r', true, true),
+	('event_store.resume_task(text,text)', 'v', 'u', true, true),
 	('event_store.resume_tenant(text)', 'v', 'u', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.revoke_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.scavenge_store(integer,interval,bigint,bigint,bigint)', 'v', 'u', false, true),
+	('event_store.schedule(text,text,text,text,jsonb,text,text,boolean)', 'v', 'u', false, true),
 	('event_store.set_problem_title(text,text,text)', 'v', 'u', false, false),
 	('event_store.set_stream_metadata(text,jsonb,interval,bigint)', 'v', 'u', false, true),
 	('event_store.store_number(oid)', 's', 'r', true, true),
@@ -128,13 +131,17 @@ SELECT results_eq(
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
 	('event_store.suspend_tenant(text,boolean,text)', 'v', 'u', false, true),
 	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
+	('event_store.task_backoff(integer,double precision)', 'i', 's', true, false),
+	('event_store.task_status(bigint)', 'v', 'r', true, true),
 	('event_store.telemetry_attach(text,text[],regprocedure,jsonb)', 'v', 'u', true, false),
 	('event_store.telemetry_detach(text)', 'v', 'u', true, false),
 	('event_store.telemetry_detached()', 'v', 'r', true, false),
 	('event_store.telemetry_execute(text,jsonb,jsonb)', 'v', 'u', false, true),
 	('event_store.telemetry_info()', 'v', 'r', true, false),
+	('event_store.telemetry_poll(text,text,interval,boolean)', 'v', 'u', true, false),
 	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
 	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
+	('event_store.telemetry_unpoll(text)', 'v', 'u', true, false),
 	('event_store.telemetry_verify()', 'v', 'u', true, true),
 	('event_store.tenant_residue(text)', 's', 'u', false, true),
 	('event_store.tenant_schema(text)', 's', 'r', true, true),
@@ -148,10 +155,12 @@ SELECT results_eq(
 	('event_store.unregister_aggregate(text)', 'v', 'u', true, true),
 	('event_store.unregister_command(text)', 'v', 'u', true, true),
 	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
+	('event_store.unschedule(text)', 'v', 'u', true, true),
 	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.verify_store(text)', 'v', 'u', false, true),
 	('event_store.with_tenant(text,text)', 'v', 'u', false, true),
-	('event_store.with_tenant(text,text,"any")', 'v', 'u', false, true)$$,
+	('event_store.with_tenant(text,text,"any")', 'v', 'u', false, true),
+	('event_store.worker_status()', 'v', 'r', true, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -178,8 +187,9 @@ SELECT results_eq(
 	('event_store.counters', '{pg_monitor SELECT}'), ('event_store.imports', '{- SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
 	('event_store.metrics', '{pg_monitor SELECT}'),
 	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
-	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
-	('event_store.telemetry_handlers', '{pg_monitor SELECT}')$$,
+	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.schedules', '{- SELECT}'),
+	('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'), ('event_store.tasks', '{- SELECT}'),
+	('event_store.telemetry_handlers', '{pg_monitor SELECT}'), ('event_store.workers', '{- SELECT}')$$,
 	'everybody may look at what is registered, pg_monitor at what is counted, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
@@ -191,9 +201,9 @@ SELECT results_eq(
 	$$SELECT unnest(extconfig)::regclass::text, unnest(extcondition) COLLATE "default" FROM pg_extension WHERE extname = 'event_store' ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
 	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.problem_title', ''), ('event_store.registered_problem_type', ''),
-	('event_store.store_registry', ''), ('event_store.telemetry_attachments', ''),
+	('event_store.schedule', ''), ('event_store.store_registry', ''), ('event_store.task', ''), ('event_store.telemetry_attachments', ''),
 	('event_store.tenant_registry', '')$$,
-	'every table of the extension is dumped, whole');
+	'every table of the extension is dumped, whole, but that of failures of tasks');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
 	$$VALUES (false, 'event_store')$$,
