@@ -9,20 +9,20 @@ BEGIN ATOMIC INSERT INTO seen (handler, "position", stream, type) VALUES ('see',
 SELECT count(*) FROM generate_series(1, 5) i, event_store.append_event('a-' || i % 2, 'Happened', jsonb_build_object('i', i));
 
 -- registration
-SELECT event_store.register_handler('see', 'no_such_function');
-SELECT event_store.register_handler('see', 'abs(integer)');
-SELECT event_store.register_handler('see', 'see', kind => 'odd');
-SELECT event_store.register_handler('see', 'see', start_from => 'yesterday');
-SELECT event_store.register_handler('see', 'see', concurrency => 0);
-SELECT event_store.register_handler('see', 'see', partition_by => 'colour');
-SELECT event_store.register_handler('see', 'see', batch_timeout => '1 s');
-SELECT event_store.register_handler('see', 'see', tables => '{nowhere}');
-SELECT event_store.register_handler('see', 'see', types => ARRAY['a', NULL]);
-SELECT event_store.register_handler('see', 'see', stream => 'a-1', category => 'a');
-SELECT event_store.register_handler('see', 'see', tables => '{seen}');
-SELECT event_store.register_handler('see', 'see');
-SELECT event_store.register_handler('see', 'see', concurrency => 2, replace => true);
-SELECT event_store.register_handler('see', 'see', tables => '{seen}', replace => true);
+SELECT event_store.register_handler('see', 'no_such_function', background => false);
+SELECT event_store.register_handler('see', 'abs(integer)', background => false);
+SELECT event_store.register_handler('see', 'see', kind => 'odd', background => false);
+SELECT event_store.register_handler('see', 'see', start_from => 'yesterday', background => false);
+SELECT event_store.register_handler('see', 'see', concurrency => 0, background => false);
+SELECT event_store.register_handler('see', 'see', partition_by => 'colour', background => false);
+SELECT event_store.register_handler('see', 'see', batch_timeout => '1 s', background => false);
+SELECT event_store.register_handler('see', 'see', tables => '{nowhere}', background => false);
+SELECT event_store.register_handler('see', 'see', types => ARRAY['a', NULL], background => false);
+SELECT event_store.register_handler('see', 'see', stream => 'a-1', category => 'a', background => false);
+SELECT event_store.register_handler('see', 'see', tables => '{seen}', background => false);
+SELECT event_store.register_handler('see', 'see', background => false);
+SELECT event_store.register_handler('see', 'see', concurrency => 2, replace => true, background => false);
+SELECT event_store.register_handler('see', 'see', tables => '{seen}', replace => true, background => false);
 SELECT kind, function, start_from, consistency, concurrency, batch_size, max_attempts, backoff, on_exhausted, owner = current_user::regrole AS mine
 FROM event_store.handler_registry;
 
@@ -56,16 +56,16 @@ CREATE FUNCTION see_stream(event event_store.recorded_event) RETURNS void LANGUA
 CREATE FUNCTION see_category(event event_store.recorded_event) RETURNS void LANGUAGE sql RETURN see_as('category', event);
 CREATE FUNCTION see_types(event event_store.recorded_event) RETURNS void LANGUAGE sql RETURN see_as('types', event);
 CREATE FUNCTION see_filter(event event_store.recorded_event) RETURNS void LANGUAGE sql RETURN see_as('filter', event);
-SELECT event_store.register_handler('stream', 'see_stream', stream => 'a-1', start_from => '3');
-SELECT event_store.register_handler('category', 'see_category', category => 'b');
-SELECT event_store.register_handler('types', 'see_types', types => '{Y,Z}');
-SELECT event_store.register_handler('filter', 'see_filter', category => 'b', filter => '$.k > 2');
-SELECT event_store.register_handler('current', 'see', start_from => 'current');
+SELECT event_store.register_handler('stream', 'see_stream', stream => 'a-1', start_from => '3', background => false);
+SELECT event_store.register_handler('category', 'see_category', category => 'b', background => false);
+SELECT event_store.register_handler('types', 'see_types', types => '{Y,Z}', background => false);
+SELECT event_store.register_handler('filter', 'see_filter', category => 'b', filter => '$.k > 2', background => false);
+SELECT event_store.register_handler('current', 'see', start_from => 'current', background => false);
 SELECT name, event_store.handler_run(name) FROM event_store.handler_registry WHERE name <> 'see' ORDER BY name;
 SELECT handler, "position", stream, type FROM seen ORDER BY n;
 -- systems 2.3.15: nothing old, and a later start_from changes nothing
 SELECT count(*) FROM event_store.append_event('a-1', 'New');
-SELECT event_store.register_handler('current', 'see', start_from => 'origin', replace => true);
+SELECT event_store.register_handler('current', 'see', start_from => 'origin', replace => true, background => false);
 SELECT event_store.handler_run('current');
 SELECT name, "position", lag FROM event_store.handlers ORDER BY name;
 SELECT event_store.handler_delete(name) FROM event_store.handler_registry WHERE name <> 'see' ORDER BY name;
@@ -84,7 +84,7 @@ END $$;
 SELECT count(*) FROM generate_series(1, 8) i, event_store.append_event('c-' || i % 4, 'Served');
 SELECT event_store.head() AS head \gset
 INSERT INTO poison VALUES (:head - 5);
-SELECT event_store.register_handler('choke', 'choke', category => 'c', concurrency => 2, max_attempts => 3, backoff => '1 hour');
+SELECT event_store.register_handler('choke', 'choke', category => 'c', concurrency => 2, max_attempts => 3, backoff => '1 hour', background => false);
 SELECT event_store.handler_run('choke') > 0 AS some;
 SELECT count(*) AS waiting FROM event_store.read_category('c') e WHERE NOT EXISTS (SELECT FROM seen s WHERE s."position" = e."position");
 SELECT state, failures, failed_position = :head - 5 AS at, retry_at > now() AS later, handled, parked,
@@ -120,19 +120,19 @@ SELECT count(*) FROM event_parked;
 -- stop, skip, and what the error function says
 TRUNCATE poison, seen;
 INSERT INTO poison VALUES (2), (4);
-SELECT event_store.register_handler('choke', 'choke', category => 'a', max_attempts => 1, on_exhausted => 'stop');
+SELECT event_store.register_handler('choke', 'choke', category => 'a', max_attempts => 1, on_exhausted => 'stop', background => false);
 SELECT event_store.handler_run('choke');
 SELECT state, "position", failures, last_problem ->> 'message' AS message FROM event_store.handlers;
 SELECT event_store.handler_run('choke');
 SELECT event_store.handler_resume('choke');
 SELECT event_store.handler_run('choke');
 SELECT event_store.handler_skip('choke');
-SELECT event_store.register_handler('choke', 'choke', category => 'a', max_attempts => 1, on_exhausted => 'skip', replace => true);
+SELECT event_store.register_handler('choke', 'choke', category => 'a', max_attempts => 1, on_exhausted => 'skip', replace => true, background => false);
 SELECT event_store.handler_run('choke') > 0 AS on;
 SELECT state, lag, skipped, handled FROM event_store.handlers;
 CREATE FUNCTION say(event event_store.recorded_event, problem jsonb) RETURNS text LANGUAGE sql
 RETURN CASE (event)."position" WHEN 2 THEN 'park' WHEN 4 THEN 'retry 2 hours' END;
-SELECT event_store.register_handler('choke', 'choke', category => 'a', error_function => 'say', replace => true);
+SELECT event_store.register_handler('choke', 'choke', category => 'a', error_function => 'say', replace => true, background => false);
 SELECT event_store.handler_reset('choke');
 SELECT event_store.handler_run('choke');
 SELECT state, "position", parked, retry_at > now() + interval '1 hour' AS late FROM event_store.handlers;
@@ -144,7 +144,7 @@ SELECT event_store.handler_delete('choke');
 
 -- pause, reset
 TRUNCATE seen;
-SELECT event_store.register_handler('see', 'see', tables => '{seen}', category => 'b', before_reset => 'now');
+SELECT event_store.register_handler('see', 'see', tables => '{seen}', category => 'b', before_reset => 'now', background => false);
 SELECT event_store.handler_pause('see');
 SELECT event_store.handler_run('see'), (SELECT state FROM event_store.handlers) AS state;
 SELECT event_store.handler_resume('see');
@@ -170,11 +170,11 @@ SELECT event_store.metric_counter('flushes', 'event_store.handler.batch', tags =
 SELECT event_store.metric_counter('handled', 'event_store.handler.handle', tags => '{result}');
 SELECT count(*) FROM generate_series(1, 120) i, event_store.append_event('d-1', 'Served', jsonb_build_object('i', i), created_at => now() - interval '1 min');
 SELECT event_store.register_handler('gulp', 'gulp', kind => 'batch', category => 'd', batch_size => 50, batch_timeout => '1 hour',
-	max_attempts => 2, backoff => '0');
+	max_attempts => 2, backoff => '0', background => false);
 SELECT event_store.handler_run('gulp');
 SELECT handler, count(*) FROM seen GROUP BY handler;
 SELECT event_store.register_handler('gulp', 'gulp', kind => 'batch', category => 'd', batch_size => 50, batch_timeout => '1 s',
-	max_attempts => 2, backoff => '1 hour', replace => true);
+	max_attempts => 2, backoff => '1 hour', replace => true, background => false);
 SELECT event_store.handler_run('gulp');
 SELECT handler, count(*) FROM seen GROUP BY handler ORDER BY handler;
 -- an error acknowledges none; the last attempt finds the one that is to blame
@@ -198,8 +198,8 @@ CREATE FUNCTION inline_2(event event_store.recorded_event) RETURNS void LANGUAGE
 	IF event.type = 'Bad' THEN RAISE EXCEPTION 'refused inline'; END IF;
 	IF event.type = 'Echo' THEN PERFORM event_store.append_event('echo-1', 'Echoed'); END IF;
 END $$;
-SELECT event_store.register_handler('z', 'inline_1', kind => 'inline', consistency => 'strong');
-SELECT event_store.register_handler('a', 'inline_2', kind => 'inline');
+SELECT event_store.register_handler('z', 'inline_1', kind => 'inline', consistency => 'strong', background => false);
+SELECT event_store.register_handler('a', 'inline_2', kind => 'inline', background => false);
 SELECT event_store.head() AS head \gset
 SELECT count(*) FROM event_store.append('e-1', '[{"type": "X", "data": {}}, {"type": "Echo", "data": {}}, {"type": "Y", "data": {}}]');
 SELECT handler, "position" - :head AS of, stream, type FROM seen ORDER BY n;
@@ -216,7 +216,7 @@ SELECT event_store.register_aggregate('thing', 'nothing', '{}');
 SELECT event_store.register_command('Act', 'thing', 'act');
 SELECT version FROM event_store.dispatch('Act', '{"id": 1}', consistency => 'strong');
 SELECT event_store.wait_for();
-SELECT event_store.register_handler('model', 'see', consistency => 'strong', start_from => 'current');
+SELECT event_store.register_handler('model', 'see', consistency => 'strong', start_from => 'current', background => false);
 BEGIN;
 SELECT event_store.dispatch('Act', '{"id": 1}', consistency => 'strong');
 ROLLBACK;
@@ -251,7 +251,7 @@ GRANT USAGE ON SCHEMA handled TO handler_stranger;
 SELECT event_store.grant_store('handled', 'handler_stranger', 'writer');
 GRANT SELECT, INSERT ON seen, poison TO handler_stranger;
 SET ROLE handler_stranger;
-SELECT event_store.register_handler('mine', 'see');
+SELECT event_store.register_handler('mine', 'see', background => false);
 SELECT event_store.handler_run('model');
 SELECT event_store.handler_pause('model');
 SELECT name, state FROM event_store.handlers ORDER BY name;
@@ -267,7 +267,7 @@ CREATE FUNCTION note(event event_store.recorded_event) RETURNS void LANGUAGE plp
 	INSERT INTO public.noted VALUES (event_store.current_tenant(), event.type);
 END $$;
 CREATE TABLE public.noted (tenant text, type text);
-SELECT event_store.register_handler('note', 'note', tenant => '*');
+SELECT event_store.register_handler('note', 'note', tenant => '*', background => false);
 SELECT event_store.create_tenant('tenant_h2');
 SELECT count(*) FROM event_store.with_tenant('tenant_h1', $$SELECT 1 FROM event_store.append_event('x-1', 'One')$$) AS t(a int);
 SELECT count(*) FROM event_store.with_tenant('tenant_h2', $$SELECT 1 FROM event_store.append('x-1', '[{"type": "Two", "data": {}}, {"type": "Two", "data": {}}]')$$) AS t(a int);

@@ -14,6 +14,7 @@
 #include "base/shmem.h"
 #include "base/xact.h"
 #include "deliver/event_handler.h"
+#include "deliver/handler_task.h"
 #include "log/horizon.h"
 #include "log/meter.h"
 #include "log/slot.h"
@@ -63,5 +64,6 @@ _PG_init(void)
 	EsScheduleInit();
 	EsEndpointInit();
 	EsHandlerInlineInit();
+	EsHandlerTaskInit();
 	EsHandlerWaitInit();
 }

@@ -38,12 +38,13 @@ CREATE FUNCTION event_store.register_handler(name text, function text, kind text
 	filter jsonpath DEFAULT NULL, consistency text DEFAULT 'eventual', concurrency integer DEFAULT 1, partition_by text DEFAULT NULL,
 	batch_size integer DEFAULT 100, batch_timeout interval DEFAULT NULL, error_function text DEFAULT NULL,
 	max_attempts integer DEFAULT 10, backoff interval DEFAULT '1 s', on_exhausted text DEFAULT 'park',
-	before_reset text DEFAULT NULL, tables text[] DEFAULT NULL, tenant text DEFAULT NULL, replace boolean DEFAULT false)
+	before_reset text DEFAULT NULL, tables text[] DEFAULT NULL, tenant text DEFAULT NULL,
+	background boolean DEFAULT true, replace boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME', 'event_store_register_handler'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION event_store.register_handler(text, text, text, text, text, text, text[], jsonpath, text, integer, text, integer,
-	interval, text, integer, interval, text, text, text[], text, boolean)
+	interval, text, integer, interval, text, text, text[], text, boolean, boolean)
 IS 'registers a function that every event of the store is handed to, one by one, in batches, or inside of the appends';
 
 CREATE FUNCTION event_store.handler_run(name text, max_events bigint DEFAULT NULL)
@@ -194,7 +195,7 @@ REVOKE ALL ON TABLE event_store.handlers, event_store.parked_events FROM PUBLIC;
 GRANT SELECT ON TABLE event_store.handlers, event_store.parked_events TO PUBLIC;
 REVOKE ALL ON FUNCTION
 	event_store.register_handler(text, text, text, text, text, text, text[], jsonpath, text, integer, text, integer,
-		interval, text, integer, interval, text, text, text[], text, boolean),
+		interval, text, integer, interval, text, text, text[], text, boolean, boolean),
 	event_store.handler_run(text, bigint),
 	event_store.handler_pause(text),
 	event_store.handler_resume(text),
@@ -209,7 +210,7 @@ REVOKE ALL ON FUNCTION
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.register_handler(text, text, text, text, text, text, text[], jsonpath, text, integer, text, integer,
-		interval, text, integer, interval, text, text, text[], text, boolean),
+		interval, text, integer, interval, text, text, text[], text, boolean, boolean),
 	event_store.handler_run(text, bigint),
 	event_store.handler_pause(text),
 	event_store.handler_resume(text),

@@ -27,6 +27,7 @@
 #include "base/extension.h"
 #include "deliver/handler_operate.h"
 #include "deliver/handler_register.h"
+#include "deliver/handler_task.h"
 #include "deliver/handler_use.h"
 #include "deliver/process_manager.h"
 #include "model/registry.h"
@@ -93,6 +94,14 @@ take_states(EsHandlerUse *use, const char *name)
 		states = lappend(states, state);
 	}
 	return states;
+}
+
+/* Leave a handler that has something to do now. */
+static void
+leave_and_wake(EsHandlerUse *use)
+{
+	es_handler_tasks_poke(use->handler->prepared.name, use->handler->concurrency, use->store);
+	es_handler_leave(use);
 }
 
 static void
@@ -236,7 +245,7 @@ event_store_handler_resume(PG_FUNCTION_ARGS)
 		forget_failure(state);
 		es_handlers_write(use.handlers, name, state);
 	}
-	es_handler_leave(&use);
+	leave_and_wake(&use);
 	PG_RETURN_VOID();
 }
 
@@ -256,7 +265,7 @@ event_store_handler_retry(PG_FUNCTION_ARGS)
 		state->retry_at = 0;
 		es_handlers_write(use.handlers, name, state);
 	}
-	es_handler_leave(&use);
+	leave_and_wake(&use);
 	PG_RETURN_VOID();
 }
 
@@ -292,7 +301,7 @@ event_store_handler_skip(PG_FUNCTION_ARGS)
 				 errhint("The view event_store.handlers tells at which position it has.")));
 	if (skipped > 0)
 		es_handler_moved(use.store);
-	es_handler_leave(&use);
+	leave_and_wake(&use);
 	PG_RETURN_INT64(skipped);
 }
 
@@ -335,7 +344,7 @@ event_store_handler_reset(PG_FUNCTION_ARGS)
 		forget_failure(state);
 		es_handlers_write(use.handlers, name, state);
 	}
-	es_handler_leave(&use);
+	leave_and_wake(&use);
 	PG_RETURN_VOID();
 }
 
@@ -391,6 +400,7 @@ event_store_handler_delete(PG_FUNCTION_ARGS)
 	CatalogTupleDelete(registry, &row->t_self);
 	CacheInvalidateRelcache(registry);
 	table_close(registry, NoLock);
+	es_handler_tasks_remove(name);
 	foreach(lc, es_statement_found_schemas())
 	{
 		Oid			nspid = lfirst_oid(lc);

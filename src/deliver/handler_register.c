@@ -30,6 +30,7 @@
 #include "base/extension.h"
 #include "deliver/handler_operate.h"
 #include "deliver/handler_register.h"
+#include "deliver/handler_task.h"
 #include "model/apply.h"
 #include "model/registry.h"
 #include "store/tenant.h"
@@ -184,10 +185,11 @@ check_change(Relation registry, HeapTuple old, const char *name, const Datum *va
 
 /*
  * Write a registration; values has every column but number, owner and
- * registered_at.  42710 if the name is taken and replace is false.
+ * registered_at.  42710 if the name is taken and replace is false.  With
+ * background, the workers of the server hand it its events.
  */
 void
-es_handler_register(const char *name, Datum *values, bool *nulls, bool replace)
+es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, bool background)
 {
 	Relation	rel;
 	HeapTuple	old;
@@ -223,8 +225,16 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace)
 	CommandCounterIncrement();
 
 	/* where it begins is settled now, and what is wrong with its functions comes out */
-	if (!nulls[HANDLER_STORE_NUMBER] && !inlined)
+	if (inlined)
+		return;
+	if (!nulls[HANDLER_STORE_NUMBER])
 		es_handler_begin(name);
+	if (!background)
+		es_handler_tasks_remove(name);
+	else if (nulls[HANDLER_STORE_NUMBER])
+		es_handler_tasks_add_spawner(name, GetUserId());
+	else
+		es_handler_tasks_add(name, DatumGetInt32(values[HANDLER_CONCURRENCY]), es_store_current(false), GetUserId());
 }
 
 /* An argument of one of two or three words. */
@@ -277,6 +287,7 @@ enum Argument
 	ARG_BEFORE_RESET,
 	ARG_TABLES,
 	ARG_TENANT,
+	ARG_BACKGROUND,
 	ARG_REPLACE
 };
 
@@ -294,6 +305,7 @@ es_handler_common_arguments(FunctionCallInfo fcinfo, const EsHandlerArguments *a
 	es_require_argument(fcinfo, at->name, "name");
 	es_require_argument(fcinfo, at->start_from, "start_from");
 	es_require_argument(fcinfo, at->backoff, "backoff");
+	es_require_argument(fcinfo, at->background, "background");
 	es_require_argument(fcinfo, at->replace, "replace");
 	es_require_writable();
 	name = text_to_cstring(PG_GETARG_TEXT_PP(at->name));
@@ -342,7 +354,7 @@ event_store_register_handler(PG_FUNCTION_ARGS)
 	static const EsHandlerArguments places = {
 		.name = ARG_NAME, .start_from = ARG_START_FROM, .stream = ARG_STREAM, .category = ARG_CATEGORY,
 		.types = ARG_TYPES, .filter = ARG_FILTER, .consistency = ARG_CONSISTENCY, .max_attempts = ARG_MAX_ATTEMPTS, .backoff = ARG_BACKOFF, .on_exhausted = ARG_ON_EXHAUSTED,
-		.tenant = ARG_TENANT, .replace = ARG_REPLACE
+		.tenant = ARG_TENANT, .background = ARG_BACKGROUND, .replace = ARG_REPLACE
 	};
 	Datum		values[HANDLER_NCOLUMNS];
 	bool		nulls[HANDLER_NCOLUMNS];
@@ -393,6 +405,7 @@ event_store_register_handler(PG_FUNCTION_ARGS)
 		nulls[HANDLER_TABLES] = false;
 		values[HANDLER_TABLES] = PG_GETARG_DATUM(ARG_TABLES);
 	}
-	es_handler_register(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), values, nulls, PG_GETARG_BOOL(ARG_REPLACE));
+	es_handler_register(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), values, nulls, PG_GETARG_BOOL(ARG_REPLACE),
+						PG_GETARG_BOOL(ARG_BACKGROUND));
 	PG_RETURN_VOID();
 }

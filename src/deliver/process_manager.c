@@ -659,6 +659,7 @@ enum Argument
 	ARG_BACKOFF,
 	ARG_ON_EXHAUSTED,
 	ARG_TENANT,
+	ARG_BACKGROUND,
 	ARG_REPLACE
 };
 
@@ -710,7 +711,7 @@ event_store_register_process_manager(PG_FUNCTION_ARGS)
 	static const EsHandlerArguments places = {
 		.name = ARG_NAME, .start_from = ARG_START_FROM, .stream = ARG_STREAM, .category = ARG_CATEGORY,
 		.types = ARG_TYPES, .filter = ARG_FILTER, .consistency = ARG_CONSISTENCY, .max_attempts = ARG_MAX_ATTEMPTS,
-		.backoff = ARG_BACKOFF, .on_exhausted = ARG_ON_EXHAUSTED, .tenant = ARG_TENANT, .replace = ARG_REPLACE
+		.backoff = ARG_BACKOFF, .on_exhausted = ARG_ON_EXHAUSTED, .tenant = ARG_TENANT, .background = ARG_BACKGROUND, .replace = ARG_REPLACE
 	};
 	Datum		values[HANDLER_NCOLUMNS];
 	bool		nulls[HANDLER_NCOLUMNS];
@@ -753,6 +754,7 @@ event_store_register_process_manager(PG_FUNCTION_ARGS)
 	push_option(&parse, "initial", &initial);
 	nulls[HANDLER_OPTIONS] = false;
 	values[HANDLER_OPTIONS] = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&parse, WJB_END_OBJECT, NULL)));
-	es_handler_register(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), values, nulls, PG_GETARG_BOOL(ARG_REPLACE));
+	es_handler_register(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), values, nulls, PG_GETARG_BOOL(ARG_REPLACE),
+						PG_GETARG_BOOL(ARG_BACKGROUND));
 	PG_RETURN_VOID();
 }

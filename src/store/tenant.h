@@ -59,6 +59,11 @@ extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 
 /* store/tenant_manage */
+
+/* For a floor above: this transaction has made a schema a tenant's. */
+typedef void (*EsTenantMadeHook) (void);
+
+extern EsTenantMadeHook es_tenant_made_hook;
 extern void es_tenant_note_schema(const char *name, const char *schema);
 
 /* store/tenant_switch */

@@ -38,6 +38,8 @@
 #include "store/statement.h"
 #include "store/tenant.h"
 
+EsTenantMadeHook es_tenant_made_hook = NULL;
+
 /* Nobody else makes, changes or drops a tenant of this name until we are done. */
 static void
 lock_name(Relation registry, const char *folded)
@@ -105,6 +107,8 @@ insert_row(Relation registry, const char *name, const char *folded, const char *
 	CatalogTupleInsert(registry, heap_form_tuple(RelationGetDescr(registry), values, nulls));
 	CacheInvalidateRelcache(registry);
 	CommandCounterIncrement();
+	if (es_tenant_made_hook != NULL)
+		es_tenant_made_hook();
 }
 
 /* Change the columns of a row that values and replace say. */
