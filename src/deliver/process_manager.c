@@ -78,6 +78,7 @@ typedef struct Process
 	EsStore    *store;
 	const EsHandled *event;
 	Relation	processes;
+	bool		decided;		/* the error function has let the event fail */
 } Process;
 
 /* What an instance is to do with an event. */
@@ -432,6 +433,7 @@ dispatch_all(Process *p, const Instance *instance, List *commands, List **done)
 		switch (ask(p, error, command, &commands))
 		{
 			case ANSWER_FAIL:
+				p->decided = true;
 				ReThrowError(error);
 				break;
 			case ANSWER_SKIP:
@@ -441,7 +443,10 @@ dispatch_all(Process *p, const Instance *instance, List *commands, List **done)
 				break;
 			case ANSWER_CONTINUE:
 				if (++rounds == MAX_ROUNDS)
+				{
+					p->decided = true;
 					ReThrowError(error);
+				}
 				break;
 			case ANSWER_STOP:
 				return false;
@@ -556,11 +561,10 @@ try_instance(Process *p, const char *id, const Interest *interest)
 		}
 		if (es_handler_blameless(error->sqlerrcode))
 			ReThrowError(error);
-		switch (ask(p, error, NULL, &none))
+		switch (p->decided ? ANSWER_FAIL : ask(p, error, NULL, &none))
 		{
 			case ANSWER_SKIP:
 			case ANSWER_DISCARD:
-			case ANSWER_CONTINUE:
 				break;
 			case ANSWER_STOP:
 				find_instance(p, &instance);
