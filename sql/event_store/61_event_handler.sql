@@ -106,7 +106,8 @@ IS 'forgets a handler and how far it has come; its functions and tables stay';
 CREATE FUNCTION event_store.handler_states(store oid, name text,
 	OUT tenant text, OUT partition integer, OUT "position" bigint, OUT lag bigint, OUT lag_seconds double precision,
 	OUT state text, OUT failures integer, OUT failed_position bigint, OUT retry_at timestamptz, OUT handled bigint,
-	OUT skipped bigint, OUT parked bigint, OUT problem jsonb, OUT changed_at timestamptz, OUT lock_class oid, OUT lock_object oid)
+	OUT skipped bigint, OUT parked bigint, OUT problem jsonb, OUT started_at timestamptz, OUT changed_at timestamptz,
+	OUT lock_class oid, OUT lock_object oid)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'event_store_handler_states'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 1;

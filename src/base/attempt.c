@@ -42,6 +42,15 @@ es_attempt_succeeded(const EsAttempt *attempt)
 	CurrentResourceOwner = attempt->owner;
 }
 
+/* Undo what was done although it went well, after the block. */
+void
+es_attempt_undo(const EsAttempt *attempt)
+{
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(attempt->context);
+	CurrentResourceOwner = attempt->owner;
+}
+
 /* Undo what was done, first thing in the PG_CATCH block; returns the error, palloc'd. */
 ErrorData *
 es_attempt_failed(const EsAttempt *attempt)

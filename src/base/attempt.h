@@ -17,6 +17,7 @@ typedef struct EsAttempt
 
 extern void es_attempt_begin(EsAttempt *attempt);
 extern void es_attempt_succeeded(const EsAttempt *attempt);
+extern void es_attempt_undo(const EsAttempt *attempt);
 extern ErrorData *es_attempt_failed(const EsAttempt *attempt);
 
 #endif							/* ES_ATTEMPT_H */

@@ -37,6 +37,7 @@ static const char *const kind_names[] = {
 	[ES_HANDLER_EVENT] = "event",
 	[ES_HANDLER_BATCH] = "batch",
 	[ES_HANDLER_INLINE] = "inline",
+	[ES_HANDLER_LIVE] = "live",
 	[ES_HANDLER_PROCESS] = "process_manager",
 };
 

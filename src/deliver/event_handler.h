@@ -57,6 +57,7 @@ typedef enum EsHandlerKind
 	ES_HANDLER_EVENT,
 	ES_HANDLER_BATCH,
 	ES_HANDLER_INLINE,
+	ES_HANDLER_LIVE,			/* computed when it is read */
 	ES_HANDLER_PROCESS
 } EsHandlerKind;
 
@@ -171,6 +172,7 @@ typedef struct EsStep
 	int64		position;		/* everything up to here is done */
 	int64		handled;		/* events that were got over */
 	bool		busy;			/* somebody else is at work; nothing was done */
+	bool		gone;			/* the rebuild was given up */
 } EsStep;
 
 extern EsStep es_handler_step(const char *name, int partition, int64 max_events, bool wait);

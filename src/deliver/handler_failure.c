@@ -157,7 +157,11 @@ es_handler_judge(EsHandlerUse *use, EsHandlerState *state, const EsHandled *even
 	state->problem = es_handler_problem(handler->prepared.name, error, event->position, state->failures);
 	delay = backoff(handler, state->failures);
 	verdict = state->failures < handler->max_attempts ? ES_VERDICT_RETRY : handler->on_exhausted;
-	if (handler->error_function != NULL && handler->kind != ES_HANDLER_PROCESS)
+
+	/* a rebuild does not wait: what cannot be handled is passed, or stops it */
+	if (state->partition < 0)
+		verdict = handler->on_exhausted == ES_VERDICT_STOP ? ES_VERDICT_STOP : ES_VERDICT_SKIP;
+	else if (handler->error_function != NULL && handler->kind != ES_HANDLER_PROCESS)
 		ask_error_function(handler, event, state->problem, &verdict, &delay);
 	if (verdict == ES_VERDICT_RETRY && state->failures >= handler->max_attempts)
 		verdict = handler->on_exhausted;

@@ -28,8 +28,8 @@
 #include "deliver/handler_operate.h"
 #include "deliver/handler_register.h"
 #include "deliver/handler_task.h"
-#include "deliver/handler_use.h"
 #include "deliver/process_manager.h"
+#include "deliver/projection.h"
 #include "model/registry.h"
 #include "store/statement.h"
 
@@ -66,7 +66,7 @@ es_handler_begin(const char *name)
 	EsHandlerUse use;
 	EsHandlerState state;
 
-	es_handler_use(&use, name);
+	es_handler_use(&use, name, false);
 	for (int partition = 0; partition < use.handler->concurrency; partition++)
 	{
 		(void) es_handler_lock(use.handlers, name, partition, true);
@@ -84,7 +84,7 @@ take_states(EsHandlerUse *use, const char *name)
 
 	es_require_writable();
 	es_handler_require_owner(name, &concurrency);
-	es_handler_use(use, name);
+	es_handler_use(use, name, false);
 	for (int partition = 0; partition < concurrency; partition++)
 	{
 		EsHandlerState *state = palloc(sizeof(EsHandlerState));
@@ -154,12 +154,16 @@ forget_states(EsStore *store, const char *name, int concurrency)
 	if (handlers == NULL)
 		return;
 	for (int partition = 0; partition < concurrency; partition++)
+	{
 		(void) es_handler_lock(handlers, name, partition, true);
+		(void) es_handler_lock(handlers, name, ES_SHADOW(partition), true);
+	}
 	foreach(lc, es_handlers_read_all(handlers, name))
 		es_handlers_delete(handlers, lfirst(lc));
 	table_close(handlers, NoLock);
 	forget_parked(store, name);
 	es_process_forget(store, name);
+	es_projection_forget(store, name);
 }
 
 /* --- parked events --- */

@@ -194,7 +194,9 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, 
 	Relation	rel;
 	HeapTuple	old;
 	HeapTuple	tuple;
-	bool		inlined = strcmp(TextDatumGetCString(values[HANDLER_KIND]), es_handler_kind_name(ES_HANDLER_INLINE)) == 0;
+	char	   *kind = TextDatumGetCString(values[HANDLER_KIND]);
+	bool		stateless = strcmp(kind, es_handler_kind_name(ES_HANDLER_INLINE)) == 0 ||
+		strcmp(kind, es_handler_kind_name(ES_HANDLER_LIVE)) == 0;
 
 	rel = table_open(es_extension_relation("handler_registry"), ShareRowExclusiveLock);
 	old = es_registry_row_to_change(rel, "handler", name, HANDLER_OWNER);
@@ -225,7 +227,7 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, 
 	CommandCounterIncrement();
 
 	/* where it begins is settled now, and what is wrong with its functions comes out */
-	if (inlined)
+	if (stateless)
 		return;
 	if (!nulls[HANDLER_STORE_NUMBER])
 		es_handler_begin(name);
@@ -350,7 +352,7 @@ PG_FUNCTION_INFO_V1(event_store_register_handler);
 Datum
 event_store_register_handler(PG_FUNCTION_ARGS)
 {
-	static const char *const kinds[] = {"event", "batch", "inline"};
+	static const char *const kinds[] = {"event", "batch", "inline", "live"};
 	static const EsHandlerArguments places = {
 		.name = ARG_NAME, .start_from = ARG_START_FROM, .stream = ARG_STREAM, .category = ARG_CATEGORY,
 		.types = ARG_TYPES, .filter = ARG_FILTER, .consistency = ARG_CONSISTENCY, .max_attempts = ARG_MAX_ATTEMPTS, .backoff = ARG_BACKOFF, .on_exhausted = ARG_ON_EXHAUSTED,
@@ -364,15 +366,19 @@ event_store_register_handler(PG_FUNCTION_ARGS)
 
 	es_require_argument(fcinfo, ARG_FUNCTION, "function");
 	es_handler_common_arguments(fcinfo, &places, values, nulls);
-	word = word_argument(fcinfo, ARG_KIND, "kind", kinds, lengthof(kinds), "Use event, batch or inline.");
-	kind = word[0] == 'e' ? ES_HANDLER_EVENT : word[0] == 'b' ? ES_HANDLER_BATCH : ES_HANDLER_INLINE;
+	word = word_argument(fcinfo, ARG_KIND, "kind", kinds, lengthof(kinds), "Use event, batch, inline or live.");
+	kind = word[0] == 'e' ? ES_HANDLER_EVENT : word[0] == 'b' ? ES_HANDLER_BATCH :
+		word[0] == 'i' ? ES_HANDLER_INLINE : ES_HANDLER_LIVE;
 	values[HANDLER_KIND] = CStringGetTextDatum(word);
 	values[HANDLER_FUNCTION] = es_handler_signature(text_to_cstring(PG_GETARG_TEXT_PP(ARG_FUNCTION)), es_handler_shape(kind));
 	concurrency = number_argument(fcinfo, ARG_CONCURRENCY, "concurrency", 1, MAX_CONCURRENCY);
 	values[HANDLER_CONCURRENCY] = Int32GetDatum(concurrency);
 	values[HANDLER_BATCH_SIZE] = Int32GetDatum(number_argument(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, MAX_BATCH));
-	if (concurrency > 1 && kind == ES_HANDLER_INLINE)
-		bad_argument("concurrency", "an inline handler has no partitions", "It runs in the transactions that append.");
+	if (concurrency > 1 && (kind == ES_HANDLER_INLINE || kind == ES_HANDLER_LIVE))
+		bad_argument("concurrency", psprintf("a handler of kind %s has no partitions", word),
+					 "It runs in the transaction that appends, or that reads.");
+	if (kind == ES_HANDLER_LIVE && PG_ARGISNULL(ARG_TABLES))
+		bad_argument("tables", "a live projection has no tables", "Name the tables that it fills when it is read.");
 	if (!PG_ARGISNULL(ARG_PARTITION_BY))
 	{
 		nulls[HANDLER_PARTITION_BY] = false;
@@ -408,4 +414,27 @@ event_store_register_handler(PG_FUNCTION_ARGS)
 	es_handler_register(text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME)), values, nulls, PG_GETARG_BOOL(ARG_REPLACE),
 						PG_GETARG_BOOL(ARG_BACKGROUND));
 	PG_RETURN_VOID();
+}
+
+/* register_projection(name, tables, function, ...): as register_handler, with the tables. */
+PG_FUNCTION_INFO_V1(event_store_register_projection);
+
+Datum
+event_store_register_projection(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(call, ARG_REPLACE + 1);
+
+	es_require_argument(fcinfo, 1, "tables");
+	InitFunctionCallInfoData(*call, fcinfo->flinfo, ARG_REPLACE + 1, fcinfo->fncollation, NULL, NULL);
+	for (int to = 0, from = 0; to <= ARG_REPLACE; to++)
+	{
+		if (to == ARG_TABLES)
+			call->args[to] = fcinfo->args[1];
+		else
+		{
+			from += from == 1 ? 1 : 0;
+			call->args[to] = fcinfo->args[from++];
+		}
+	}
+	return event_store_register_handler(call);
 }

@@ -2,8 +2,8 @@
  * handler_state.c
  *		How far handlers have come in a store, and what they have put aside.
  *
- * Owns the tables event_handlers, a row for each partition of each handler,
- * and event_parked, a row for each event that was put aside.  A store gets
+ * Owns the tables event_handlers, a row for each partition of each handler
+ * (numbers below 0 are those of a projection that is built beside itself), and event_parked, a row for each event that was put aside.  A store gets
  * them when its first handler needs them, from its owner.
  *
  * Whoever reads a row to change it holds the lock of that handler's partition
@@ -54,6 +54,7 @@ enum StateColumn
 	STATE_HANDLED,
 	STATE_SKIPPED,
 	STATE_PARKED,
+	STATE_STARTED_AT,
 	STATE_CHANGED_AT,
 	STATE_PROBLEM,
 	STATE_NCOLUMNS
@@ -71,6 +72,7 @@ static const Oid state_types[] = {
 	[STATE_HANDLED] = INT8OID,
 	[STATE_SKIPPED] = INT8OID,
 	[STATE_PARKED] = INT8OID,
+	[STATE_STARTED_AT] = TIMESTAMPTZOID,
 	[STATE_CHANGED_AT] = TIMESTAMPTZOID,
 	[STATE_PROBLEM] = JSONBOID,
 };
@@ -238,6 +240,7 @@ read_state(Relation handlers, HeapTuple tuple, EsHandlerState *state)
 	state->handled = DatumGetInt64(values[STATE_HANDLED]);
 	state->skipped = DatumGetInt64(values[STATE_SKIPPED]);
 	state->parked = DatumGetInt64(values[STATE_PARKED]);
+	state->started_at = DatumGetTimestampTz(values[STATE_STARTED_AT]);
 	state->changed_at = DatumGetTimestampTz(values[STATE_CHANGED_AT]);
 	state->problem = copy_jsonb(values[STATE_PROBLEM], nulls[STATE_PROBLEM]);
 	state->tid = tuple->t_self;
@@ -301,6 +304,9 @@ es_handlers_write(Relation handlers, const char *name, EsHandlerState *state)
 	values[STATE_HANDLED] = Int64GetDatum(state->handled);
 	values[STATE_SKIPPED] = Int64GetDatum(state->skipped);
 	values[STATE_PARKED] = Int64GetDatum(state->parked);
+	if (state->started_at == 0)
+		state->started_at = state->changed_at;
+	values[STATE_STARTED_AT] = TimestampTzGetDatum(state->started_at);
 	values[STATE_CHANGED_AT] = TimestampTzGetDatum(state->changed_at);
 	values[STATE_PROBLEM] = JsonbPGetDatum(state->problem);
 	nulls[STATE_PROBLEM] = state->problem == NULL;

@@ -33,6 +33,7 @@ typedef struct EsHandlerState
 	int64		skipped;
 	int64		parked;
 	Jsonb	   *problem;		/* the last, palloc'd; or NULL */
+	TimestampTz started_at;		/* at the position where it began; 0: now */
 	TimestampTz changed_at;
 	ItemPointerData tid;		/* invalid: not written yet */
 } EsHandlerState;

@@ -34,8 +34,8 @@
 #include "base/errors.h"
 #include "deliver/event_handler.h"
 #include "deliver/handler_operate.h"
-#include "deliver/handler_use.h"
 #include "deliver/process_manager.h"
+#include "deliver/projection.h"
 #include "model/apply.h"
 #include "observe/execute.h"
 #include "observe/problem.h"
@@ -63,6 +63,17 @@ typedef struct Step
 
 /* --- reading --- */
 
+/* Is an event one of the partition? */
+static bool
+is_of_partition(const Step *step, text *stream, const Datum *row, const bool *nulls)
+{
+	int			partition = step->state.partition;
+
+	if (partition <= ES_LIVE_READ)
+		return true;
+	return es_handler_partition(step->use.handler, stream, row, nulls) == (partition < 0 ? -1 - partition : partition);
+}
+
 /* Takes an event that was read, unless there are enough. */
 static bool
 take_event(void *target, text *stream, const Datum *row, const bool *nulls)
@@ -72,7 +83,7 @@ take_event(void *target, text *stream, const Datum *row, const bool *nulls)
 
 	if (step->count == step->wanted)
 		return false;
-	if (es_handler_partition(step->use.handler, stream, row, nulls) != step->state.partition)
+	if (!is_of_partition(step, stream, row, nulls))
 		return true;
 	event_context = MemoryContextSwitchTo(step->context);
 	es_handled_fill(&step->events[step->count++], step->use.handler, stream, row, nulls);
@@ -294,7 +305,8 @@ batch_waits(Step *step, TimestampTz *at)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz since;
 
-	if (step->use.handler->kind != ES_HANDLER_BATCH || step->use.handler->batch_timeout <= 0 || step->count == step->wanted)
+	/* a rebuild has all there is */
+	if (step->state.partition < 0 || step->use.handler->kind != ES_HANDLER_BATCH || step->use.handler->batch_timeout <= 0 || step->count == step->wanted)
 		return false;
 	since = step->events[0].created_at;
 	*at = TimestampTzPlusMilliseconds(since, step->use.handler->batch_timeout);
@@ -329,56 +341,112 @@ write_state(Step *step, int done, EsStep *result)
 }
 
 /*
+ * Were there only events for others?  To write that down each time would cost
+ * idle handlers more than it is worth: then *at is set to when it will be.
+ */
+static bool
+is_idle(Step *step, TimestampTz *at)
+{
+	if (step->count > 0 || !step->at_end || step->passed == step->state.position)
+		return false;
+	*at = TimestampTzPlusMilliseconds(step->state.changed_at, IDLE_INTERVAL);
+	return *at > GetCurrentTimestamp();
+}
+
+/* Do what there is to do for the partition, which is locked and whose state is read. */
+static void
+work(Step *step, int64 max_events, bool wait, EsStep *result)
+{
+	EsHandlerState *state = &step->state;
+	EsHandlerKind kind = step->use.handler->kind;
+	int			done;
+
+	result->position = state->position;
+	if (state->runs != ES_HANDLER_RUNNING)
+		return;
+	result->end = ES_STEP_LATER;
+	result->at = state->retry_at;
+	if (result->at > GetCurrentTimestamp())
+		return;
+	read_events(step, max_events);
+	if (step->count > 0 ? batch_waits(step, &result->at) : !wait && is_idle(step, &result->at))
+		return;
+
+	done = kind == ES_HANDLER_BATCH && step->count > 0 ? handle_batch(step) : handle_events(step);
+	result->at = state->retry_at;
+	if (state->runs != ES_HANDLER_RUNNING)
+		result->end = ES_STEP_RESTS;
+	else if (result->at <= GetCurrentTimestamp())
+		result->end = done == step->count && step->at_end ? ES_STEP_DONE : ES_STEP_MORE;
+	if (kind == ES_HANDLER_PROCESS && result->end == ES_STEP_DONE && done > 0)
+		es_process_sweep(step->use.handler, step->use.store);
+	if (done > 0 || step->passed > state->position || state->failures > 0)
+		write_state(step, done, result);
+}
+
+/* Use the handler of a step and lock the partition; false if there is nothing to do. */
+static bool
+begin_step(Step *step, const char *name, int partition, bool wait, EsStep *result)
+{
+	es_handler_use(&step->use, name, partition < 0);
+	step->context = CurrentMemoryContext;
+	step->per_event = AllocSetContextCreate(CurrentMemoryContext, "event_store handler event", ALLOCSET_DEFAULT_SIZES);
+	if (partition >= step->use.handler->concurrency)
+		return false;
+	if (!es_handler_lock(step->use.handlers, name, partition, wait))
+	{
+		result->busy = true;
+		return false;
+	}
+	if (partition < 0)
+		result->gone = !es_handlers_read(step->use.handlers, name, partition, &step->state);
+	else
+		es_handler_state(&step->use, partition, &step->state);
+	return !result->gone;
+}
+
+/* A step that fills the tables beside those in use. */
+static void
+work_beside(const char *name, int partition, int64 max_events, bool wait, EsStep *result)
+{
+	Step		step = {0};
+	EsHandlerUse use;
+	List	   *in_use;
+	int			level;
+
+	es_handler_use(&use, name, true);
+	in_use = es_projection_writes(use.handler);
+	es_handler_leave(&use);
+
+	level = es_shadow_enter(name, partition);
+	if (begin_step(&step, name, partition, wait, result))
+	{
+		work(&step, max_events, wait, result);
+		es_projection_check_writes(step.use.handler, in_use);
+	}
+	es_handler_leave(&step.use);
+	es_shadow_leave(level);
+}
+
+/*
  * Hand a partition of a handler of the store in use its next events, at most
  * max_events.  If another transaction is at it, wait for that or leave it.
+ * With a partition below 0 it fills tables that are built beside those in use.
  */
 EsStep
 es_handler_step(const char *name, int partition, int64 max_events, bool wait)
 {
 	Step		step = {0};
 	EsStep		result = {.end = ES_STEP_RESTS};
-	TimestampTz at;
-	int			done;
 
 	es_require_writable();
-	es_handler_use(&step.use, name);
-	step.context = CurrentMemoryContext;
-	step.per_event = AllocSetContextCreate(CurrentMemoryContext, "event_store handler event", ALLOCSET_DEFAULT_SIZES);
-	if (partition >= step.use.handler->concurrency)
-		;						/* there are fewer now */
-	else if (!es_handler_lock(step.use.handlers, name, partition, wait))
-		result.busy = true;
-	else
+	if (partition < 0)
 	{
-		es_handler_state(&step.use, partition, &step.state);
-		result.position = step.state.position;
-		at = step.state.retry_at;
-		if (step.state.runs != ES_HANDLER_RUNNING)
-			result.end = ES_STEP_RESTS;
-		else if (at > GetCurrentTimestamp())
-			result = (EsStep) {.end = ES_STEP_LATER, .at = at, .position = step.state.position};
-		else
-		{
-			read_events(&step, max_events);
-			if (step.count > 0 && batch_waits(&step, &at))
-				result = (EsStep) {.end = ES_STEP_LATER, .at = at, .position = step.state.position};
-			else if (step.count == 0 && !wait && step.passed > step.state.position && step.at_end &&
-					 (at = TimestampTzPlusMilliseconds(step.state.changed_at, IDLE_INTERVAL)) > GetCurrentTimestamp())
-				result = (EsStep) {.end = ES_STEP_LATER, .at = at, .position = step.state.position};
-			else
-			{
-				done = step.use.handler->kind == ES_HANDLER_BATCH && step.count > 0 ? handle_batch(&step) : handle_events(&step);
-				result.end = step.state.runs != ES_HANDLER_RUNNING ? ES_STEP_RESTS :
-					step.state.retry_at > GetCurrentTimestamp() ? ES_STEP_LATER :
-					done == step.count && step.at_end ? ES_STEP_DONE : ES_STEP_MORE;
-				result.at = step.state.retry_at;
-				if (step.use.handler->kind == ES_HANDLER_PROCESS && result.end == ES_STEP_DONE && done > 0)
-					es_process_sweep(step.use.handler, step.use.store);
-				if (done > 0 || step.passed > step.state.position || step.state.failures > 0)
-					write_state(&step, done, &result);
-			}
-		}
+		work_beside(name, partition, max_events, wait, &result);
+		return result;
 	}
+	if (begin_step(&step, name, partition, wait, &result))
+		work(&step, max_events, wait, &result);
 	es_handler_leave(&step.use);
 	return result;
 }

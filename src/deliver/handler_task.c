@@ -18,8 +18,8 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
-#include "deliver/event_handler.h"
 #include "deliver/handler_task.h"
+#include "deliver/projection.h"
 #include "runtime/registration.h"
 #include "runtime/task.h"
 #include "store/tenant.h"
@@ -40,20 +40,40 @@ task_name(const char *handler, int partition)
 	return psprintf("%s/%d", handler, partition);
 }
 
+static void
+remove_task(const char *name, int partition, EsStore *store)
+{
+	int64		number = es_task_find(&handler_kind, task_name(name, partition), store);
+
+	if (number != 0)
+		(void) es_task_remove(number);
+}
+
 /* Let the partitions of a handler run in a store, as this role. */
 void
 es_handler_tasks_add(const char *name, int concurrency, EsStore *store, Oid owner)
 {
 	for (int partition = 0; partition < concurrency; partition++)
 	{
-		char	   *task = task_name(name, partition);
-		int64		number = es_task_find(&handler_kind, task, store);
-
 		/* a new registration may be another role's */
-		if (number != 0)
-			(void) es_task_remove(number);
-		(void) es_task_add(&handler_kind, task, store, owner);
+		remove_task(name, partition, store);
+		(void) es_task_add(&handler_kind, task_name(name, partition), store, owner);
 	}
+}
+
+/* The same for the tables that are built beside those of a handler. */
+void
+es_handler_tasks_add_shadow(const char *name, int concurrency, EsStore *store, Oid owner)
+{
+	for (int partition = 0; partition < concurrency; partition++)
+		(void) es_task_add(&handler_kind, task_name(name, ES_SHADOW(partition)), store, owner);
+}
+
+void
+es_handler_tasks_remove_shadow(const char *name, int concurrency, EsStore *store)
+{
+	for (int partition = 0; partition < concurrency; partition++)
+		remove_task(name, ES_SHADOW(partition), store);
 }
 
 /* Let a handler run in the stores of all tenants. */
@@ -115,14 +135,18 @@ step_handler(EsTask *task)
 {
 	char	   *name = pstrdup(task->name);
 	char	   *slash = strrchr(name, '/');
+	int			partition;
 	EsStep		step;
 
 	if (slash == NULL)
 		elog(ERROR, "task \"%s\" is of no handler", task->name);
 	*slash = '\0';
-	step = es_handler_step(name, atoi(slash + 1), STEP_EVENTS, false);
+	partition = atoi(slash + 1);
+	step = es_handler_step(name, partition, STEP_EVENTS, false);
 	if (step.busy)
 		return es_task_at(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_INTERVAL));
+	if (partition < 0 && step.end == ES_STEP_DONE && es_projection_finish(name))
+		return es_task_ended();
 	switch (step.end)
 	{
 		case ES_STEP_MORE:
@@ -130,7 +154,8 @@ step_handler(EsTask *task)
 		case ES_STEP_LATER:
 			return es_task_at(step.at);
 		case ES_STEP_RESTS:
-			return es_task_at(DT_NOEND);
+			/* a rebuild that was given up rests for ever */
+			return partition < 0 && step.gone ? es_task_ended() : es_task_at(DT_NOEND);
 		default:
 			return es_task_when_moved(step.position + 1);
 	}

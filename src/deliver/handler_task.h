@@ -9,6 +9,8 @@
 
 extern void es_handler_tasks_add(const char *name, int concurrency, EsStore *store, Oid owner);
 extern void es_handler_tasks_add_spawner(const char *name, Oid owner);
+extern void es_handler_tasks_add_shadow(const char *name, int concurrency, EsStore *store, Oid owner);
+extern void es_handler_tasks_remove_shadow(const char *name, int concurrency, EsStore *store);
 extern void es_handler_tasks_remove(const char *name);
 extern void es_handler_tasks_poke(const char *name, int concurrency, EsStore *store);
 

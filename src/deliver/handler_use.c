@@ -58,10 +58,11 @@ es_handler_start_position(EsHandlerUse *use, const char *start_from, bool first)
 /*
  * Open the store in use, a handler of it and the table of its states, which is
  * made if it is not there.  55000 if it has no state: it is of another store,
- * or inline.
+ * inline or live.  With shadow it is for building its tables beside themselves
+ * (deliver/projection), which those two can be too.
  */
 void
-es_handler_use(EsHandlerUse *use, const char *name)
+es_handler_use(EsHandlerUse *use, const char *name, bool shadow)
 {
 	use->log = es_store_open_log(&use->store, AccessShareLock, ACL_SELECT);
 	use->handler = es_handler_take(name, use->store, use->log);
@@ -71,10 +72,11 @@ es_handler_use(EsHandlerUse *use, const char *name)
 							ES_MEMBERS(ES_TEXT("handler", name), ES_TEXT("store", NameStr(use->store->schema))),
 							"handler \"%s\" is not one of event store \"%s\"", name, NameStr(use->store->schema)),
 				 errhint("Use the store that it was registered for.")));
-	if (use->handler->kind == ES_HANDLER_INLINE)
+	if (!shadow && (use->handler->kind == ES_HANDLER_INLINE || use->handler->kind == ES_HANDLER_LIVE))
 		ereport(ERROR,
 				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, ES_MEMBERS(ES_TEXT("handler", name)),
-							"handler \"%s\" is inline: it runs inside of the appends", name),
+							use->handler->kind == ES_HANDLER_INLINE ? "handler \"%s\" is inline: it runs inside of the appends" :
+							"handler \"%s\" is live: it is computed when it is read", name),
 				 errhint("It has no place in the log to run from, pause or reset.")));
 	use->handlers = es_handlers_open(use->store, RowExclusiveLock, true);
 }

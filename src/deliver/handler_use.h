@@ -16,7 +16,7 @@ typedef struct EsHandlerUse
 	EsHandler  *handler;
 } EsHandlerUse;
 
-extern void es_handler_use(EsHandlerUse *use, const char *name);
+extern void es_handler_use(EsHandlerUse *use, const char *name, bool shadow);
 extern void es_handler_leave(EsHandlerUse *use);
 extern int64 es_handler_start_position(EsHandlerUse *use, const char *start_from, bool first);
 extern void es_handler_state(EsHandlerUse *use, int partition, EsHandlerState *state);

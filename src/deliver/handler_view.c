@@ -15,7 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
-#include "deliver/handler_use.h"
+#include "deliver/projection.h"
 #include "log/scan.h"
 #include "store/tenant.h"
 
@@ -35,6 +35,7 @@ enum ViewColumn
 	VIEW_SKIPPED,
 	VIEW_PARKED,
 	VIEW_PROBLEM,
+	VIEW_STARTED_AT,
 	VIEW_CHANGED_AT,
 	VIEW_LOCK_CLASS,
 	VIEW_LOCK_OBJECT,
@@ -49,7 +50,7 @@ typedef struct View
 	EsFinal		final;
 	int64		head;			/* the last position with an event */
 	const char *name;
-	bool		inlined;
+	const char *stateless;		/* inline or live; else NULL */
 	int			concurrency;
 } View;
 
@@ -60,6 +61,7 @@ open_view(FunctionCallInfo fcinfo, View *view)
 	EsStore    *store = es_store_of_schema(PG_GETARG_OID(0));
 	Relation	registry;
 	HeapTuple	row;
+	char	   *kind;
 	Datum		values[HANDLER_NCOLUMNS];
 	bool		nulls[HANDLER_NCOLUMNS];
 
@@ -75,7 +77,9 @@ open_view(FunctionCallInfo fcinfo, View *view)
 	table_close(registry, AccessShareLock);
 	if (row == NULL || !es_handler_applies(nulls[HANDLER_STORE_NUMBER] ? 0 : DatumGetInt64(values[HANDLER_STORE_NUMBER]), store))
 		return false;
-	view->inlined = strcmp(TextDatumGetCString(values[HANDLER_KIND]), es_handler_kind_name(ES_HANDLER_INLINE)) == 0;
+	kind = TextDatumGetCString(values[HANDLER_KIND]);
+	view->stateless = strcmp(kind, es_handler_kind_name(ES_HANDLER_INLINE)) == 0 ||
+		strcmp(kind, es_handler_kind_name(ES_HANDLER_LIVE)) == 0 ? kind : NULL;
 	view->concurrency = DatumGetInt32(values[HANDLER_CONCURRENCY]);
 	view->log = table_open(store->log, AccessShareLock);
 	return true;
@@ -123,7 +127,7 @@ fill_row(View *view, Relation handlers, const EsHandlerState *state, Datum *valu
 	values[VIEW_LAG_SECONDS] = Float8GetDatum(0);
 	if (view->head > state->position && find_event(view, state->position, false, &created_at) != 0)
 		values[VIEW_LAG_SECONDS] = Float8GetDatum(Max(GetCurrentTimestamp() - created_at, 0) / (double) USECS_PER_SEC);
-	values[VIEW_STATE] = CStringGetTextDatum(view->inlined ? "inline" : state_name(state));
+	values[VIEW_STATE] = CStringGetTextDatum(view->stateless != NULL && state->partition >= 0 ? view->stateless : state_name(state));
 	values[VIEW_FAILURES] = Int32GetDatum(state->failures);
 	values[VIEW_FAILED_POSITION] = Int64GetDatum(state->failed_position);
 	nulls[VIEW_FAILED_POSITION] = state->failed_position == 0;
@@ -134,6 +138,8 @@ fill_row(View *view, Relation handlers, const EsHandlerState *state, Datum *valu
 	values[VIEW_PARKED] = Int64GetDatum(state->parked);
 	values[VIEW_PROBLEM] = JsonbPGetDatum(state->problem);
 	nulls[VIEW_PROBLEM] = state->problem == NULL;
+	values[VIEW_STARTED_AT] = TimestampTzGetDatum(state->started_at);
+	nulls[VIEW_STARTED_AT] = state->started_at == 0;
 	values[VIEW_CHANGED_AT] = TimestampTzGetDatum(state->changed_at);
 	nulls[VIEW_CHANGED_AT] = state->changed_at == 0;
 	nulls[VIEW_LOCK_CLASS] = nulls[VIEW_LOCK_OBJECT] = handlers == NULL;
@@ -146,9 +152,11 @@ fill_row(View *view, Relation handlers, const EsHandlerState *state, Datum *valu
 
 PG_FUNCTION_INFO_V1(event_store_handler_states);
 PG_FUNCTION_INFO_V1(event_store_handler_parked_events);
+PG_FUNCTION_INFO_V1(event_store_projection_states);
 
-Datum
-event_store_handler_states(PG_FUNCTION_ARGS)
+/* The states of a handler in a store, or of its rebuild if there is one. */
+static void
+put_states(FunctionCallInfo fcinfo, bool rebuild)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	View		view;
@@ -157,10 +165,10 @@ event_store_handler_states(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!open_view(fcinfo, &view))
-		return (Datum) 0;
+		return;
 	es_final_begin(&view.final, view.store);
 	view.head = find_event(&view, 0, true, &created_at);
-	handlers = view.inlined ? NULL : es_handlers_open(view.store, AccessShareLock, false);
+	handlers = view.stateless != NULL && !rebuild ? NULL : es_handlers_open(view.store, AccessShareLock, false);
 	for (int partition = 0; partition < view.concurrency; partition++)
 	{
 		EsHandlerState state = {.partition = partition};
@@ -168,9 +176,13 @@ event_store_handler_states(PG_FUNCTION_ARGS)
 		bool		nulls[VIEW_NCOLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
-		/* an inline handler is never behind */
-		if (view.inlined)
-			state.position = view.head;
+		if (rebuild)
+		{
+			if (handlers == NULL || !es_handlers_read(handlers, view.name, ES_SHADOW(partition), &state))
+				continue;
+		}
+		else if (view.stateless != NULL)
+			state.position = view.head; /* never behind */
 		else if (handlers != NULL)
 			(void) es_handlers_read(handlers, view.name, partition, &state);
 		fill_row(&view, handlers, &state, values, nulls);
@@ -180,6 +192,19 @@ event_store_handler_states(PG_FUNCTION_ARGS)
 		table_close(handlers, AccessShareLock);
 	es_final_end(&view.final);
 	table_close(view.log, AccessShareLock);
+}
+
+Datum
+event_store_handler_states(PG_FUNCTION_ARGS)
+{
+	put_states(fcinfo, false);
+	return (Datum) 0;
+}
+
+Datum
+event_store_projection_states(PG_FUNCTION_ARGS)
+{
+	put_states(fcinfo, true);
 	return (Datum) 0;
 }
 

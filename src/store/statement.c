@@ -2,7 +2,7 @@
  * statement.c
  *		The SQL text of the C code: definitions of a store, queries on it.
  *
- * This is the only C file with SQL in it.  Every name is qualified, every
+ * This file and store/statement_handler are the only ones with SQL in them.  Every name is qualified, every
  * identifier that is not ours goes through quote_identifier, every value
  * through a parameter, so the caller's search_path means nothing here.
  *
@@ -91,54 +91,6 @@ static const char create_tables[] =
 "	MINVALUE 1 MAXVALUE 4611686018427387903 START WITH 1 CACHE 1 NO CYCLE"
 "	OWNED BY $S.event_log.position;";
 
-/* Of stores with event handlers only.  Their rows move often: room on the page keeps updates HOT. */
-static const char create_handler_tables[] =
-"CREATE TABLE $S.event_handlers ("
-"	handler pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	partition pg_catalog.int4 NOT NULL,"
-"	partitions pg_catalog.int4 NOT NULL,"
-"	position pg_catalog.int8 NOT NULL,"
-"	state pg_catalog.text NOT NULL,"
-"	failures pg_catalog.int4 NOT NULL,"
-"	failed_position pg_catalog.int8,"
-"	retry_at pg_catalog.timestamptz,"
-"	handled pg_catalog.int8 NOT NULL,"
-"	skipped pg_catalog.int8 NOT NULL,"
-"	parked pg_catalog.int8 NOT NULL,"
-"	changed_at pg_catalog.timestamptz NOT NULL,"
-"	problem pg_catalog.jsonb,"
-"	CONSTRAINT event_handlers_pkey PRIMARY KEY (handler, partition))"
-"	WITH (fillfactor = 50);"
-"CREATE TABLE $S.event_parked ("
-"	handler pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	position pg_catalog.int8 NOT NULL,"
-"	partition pg_catalog.int4 NOT NULL,"
-"	attempts pg_catalog.int4 NOT NULL,"
-"	parked_at pg_catalog.timestamptz NOT NULL,"
-"	problem pg_catalog.jsonb,"
-"	CONSTRAINT event_parked_pkey PRIMARY KEY (handler, position));"
-"CREATE TABLE $S.event_processes ("
-"	manager pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	instance pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-"	position pg_catalog.int8 NOT NULL,"
-"	started_at pg_catalog.timestamptz NOT NULL,"
-"	changed_at pg_catalog.timestamptz NOT NULL,"
-"	state pg_catalog.jsonb,"
-"	CONSTRAINT event_processes_pkey PRIMARY KEY (manager, instance))"
-"	WITH (fillfactor = 50);";
-
-/* Tables of ours that not every store has. */
-static const char *const optional_tables[] = {"event_handlers", "event_parked", "event_processes"};
-
-/* Whom default privileges have given rights on an optional table. */
-static const char granted_roles[] =
-"SELECT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_class c"
-" JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
-" CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a"
-" JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.grantee"
-" WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relname OPERATOR(pg_catalog.=) '$T'"
-" AND a.grantee OPERATOR(pg_catalog.<>) c.relowner GROUP BY 1";
-
 /*
  * Rows are guarded one by one against UPDATE and DELETE, so that an inheritance
  * parent is no way around, and also under session_replication_role = replica.
@@ -153,14 +105,6 @@ static const char create_guard[] =
 "CREATE OR REPLACE TRIGGER event_store_no_truncate BEFORE TRUNCATE ON $S.$T"
 "	FOR EACH STATEMENT EXECUTE FUNCTION event_store.guard_store_table();"
 "ALTER TABLE $S.$T ENABLE ALWAYS TRIGGER event_store_no_truncate;";
-
-const char es_statement_dispatch[] =
-"SELECT r, r.last_position FROM event_store.dispatch(type => $1, command => $2, command_id => $3,"
-" correlation_id => $4, causation_id => $5, metadata => $6, expected => $7) r";
-
-const char es_statement_dispatch_command[] =
-"SELECT event_store.dispatch(type => $1, command => $2, command_id => $3,"
-" correlation_id => $4, causation_id => $5, metadata => $6)";
 
 const char es_statement_require_tenant[] = "SELECT event_store.require_tenant()";
 
@@ -366,56 +310,16 @@ es_statement_create_guards(const char *schema)
 			(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", tables[i]}, {NULL, NULL}});
 }
 
-/*
- * Create the tables of event handlers, for their owner alone: what their rows
- * say and what the handlers have done belong together.
- */
-void
-es_statement_create_handler_tables(const char *schema)
-{
-	run_in(schema, create_handler_tables);
-	for (int i = 0; i < lengthof(optional_tables); i++)
-	{
-		const char *args[][2] = {
-			{"S", quote_identifier(schema)},
-			{"Q", quote_literal_cstr(schema)},
-			{"T", optional_tables[i]},
-			{"R", NULL},
-			{NULL, NULL}
-		};
-
-		SPI_connect();
-		if (SPI_execute(expand(granted_roles, args), true, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not look for rights");
-		for (uint64 r = 0, n = SPI_processed; r < n; r++)
-		{
-			SPITupleTable *table = SPI_tuptable;
-
-			args[3][1] = SPI_getvalue(table->vals[r], table->tupdesc, 1);
-			run("REVOKE ALL ON $S.$T FROM $R", args);
-		}
-		SPI_finish();
-		run("REVOKE ALL ON $S.$T FROM PUBLIC", args);
-	}
-}
-
 void
 es_statement_drop_tables(const char *schema)
 {
 	Oid			nspid = get_namespace_oid(schema, false);
 
 	run_in(schema, drop_tables);
-	for (int i = 0; i < lengthof(optional_tables); i++)
-		if (OidIsValid(get_relname_relid(optional_tables[i], nspid)))
+	for (int i = 0; es_statement_handler_tables[i] != NULL; i++)
+		if (OidIsValid(get_relname_relid(es_statement_handler_tables[i], nspid)))
 			run("DROP TABLE $S.$T",
-				(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", optional_tables[i]}, {NULL, NULL}});
-}
-
-/* Empty tables, whose names are quoted and qualified, with commas between them. */
-void
-es_statement_truncate(const char *tables)
-{
-	run("TRUNCATE $T", (const char *[][2]) {{"T", tables}, {NULL, NULL}});
+				(const char *[][2]) {{"S", quote_identifier(schema)}, {"T", es_statement_handler_tables[i]}, {NULL, NULL}});
 }
 
 /* Drop the schema if nothing is left in it; tells whether it did. */
@@ -688,4 +592,17 @@ es_statement_plan(EsStore *store, EsStatement which)
 		store->plans[which] = plan;
 	}
 	return store->plans[which];
+}
+
+/* For store/statement_handler. */
+char *
+es_statement_expand(const char *template, const char *args[][2])
+{
+	return expand(template, args);
+}
+
+uint64
+es_statement_run(const char *template, const char *args[][2])
+{
+	return run(template, args);
 }

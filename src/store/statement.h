@@ -7,8 +7,6 @@
 
 #include "store/store.h"
 
-extern const char es_statement_dispatch[];
-extern const char es_statement_dispatch_command[];
 extern const char es_statement_require_tenant[];
 
 /* Columns of what an import reads, in the order of the rows of es_statement_open_import. */
@@ -31,7 +29,6 @@ extern const char *const es_import_columns[IMPORT_NCOLUMNS];
 
 extern void es_statement_create_schema(const char *schema);
 extern void es_statement_create_tables(const char *schema, int64 number);
-extern void es_statement_create_handler_tables(const char *schema);
 extern void es_statement_create_guards(const char *schema);
 extern void es_statement_drop_tables(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);
@@ -44,11 +41,25 @@ extern void es_statement_revoke_all(const char *schema, const char *role);
 extern List *es_statement_found_schemas(void);
 extern void es_statement_create_index(const char *schema, const char *name, const char *columns, bool concurrently);
 extern void es_statement_drop_index(const char *schema, const char *name, bool concurrently);
-extern void es_statement_truncate(const char *tables);
 
 extern Portal es_statement_open_import(const char *source, const char *const *types, int64 after, int64 limit);
 extern void es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad);
 
 extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
+
+extern char *es_statement_expand(const char *template, const char *args[][2]);
+extern uint64 es_statement_run(const char *template, const char *args[][2]);
+
+/* store/statement_handler */
+extern const char es_statement_dispatch[];
+extern const char es_statement_dispatch_command[];
+extern const char *const es_statement_handler_tables[];
+
+extern void es_statement_create_handler_tables(const char *schema);
+extern char *es_statement_table_obstacle(Oid table);
+extern void es_statement_create_like(const char *schema, const char *name, const char *table);
+extern void es_statement_replace_table(Oid old, const char *live_schema, const char *schema, const char *name);
+extern void es_statement_drop_shadow(const char *schema);
+extern void es_statement_truncate(const char *tables);
 
 #endif							/* ES_STATEMENT_H */

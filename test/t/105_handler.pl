@@ -145,5 +145,33 @@ is(sql(q{SELECT string_agg(tenant || ' ' || "position", ', ' ORDER BY tenant) FR
 sql(q{SELECT event_store.handler_delete('note')});
 is(sql(q{SELECT count(*) FROM event_store.tasks WHERE kind LIKE 'handler%' AND name LIKE 'note%'}), '0', 'a deleted handler has no tasks');
 
+# a projection is built anew beside itself, in two partitions, while events come and a worker is killed
+sql(q{
+	CREATE TABLE total (stream text PRIMARY KEY, n bigint NOT NULL);
+	CREATE FUNCTION sum_up(event event_store.recorded_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO total VALUES (event.stream, 1) ON CONFLICT (stream) DO UPDATE SET n = total.n + 1;
+		IF event_store.is_rebuilding() AND EXISTS (SELECT FROM gate g WHERE g."position" = -event."position") THEN
+			PERFORM pg_advisory_xact_lock(42);
+		END IF;
+	END $$;
+	SELECT event_store.register_projection('totals', '{total}', 'sum_up', concurrency => 2);
+});
+wait_for($node, q{SELECT bool_and(lag = 0) FROM event_store.handlers WHERE name = 'totals'}, 'a projection has caught up');
+$holder = session($node);
+$holder->query_safe('SELECT pg_advisory_lock(42)');
+sql(q{UPDATE total SET n = 0; INSERT INTO gate VALUES (-1000); SELECT event_store.projection_rebuild('totals')});
+$node->poll_query_until('postgres',
+	q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type LIKE 'event_store%'})
+  or die 'no worker came to the gate';
+is(sql('SELECT sum(n) FROM total'), '0', 'the tables in use are not touched');
+append_many('meanwhile', 100);
+sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type LIKE 'event_store%'});
+$holder->quit;
+wait_for($node, q{SELECT count(*) = 0 FROM event_store.projection_rebuilds}, 'the rebuild comes to its end');
+append_many('afterwards', 100);
+wait_for($node, q{SELECT bool_and(lag = 0) FROM event_store.handlers WHERE name = 'totals'}, 'and the handler goes on from there');
+is(sql(q{SELECT count(*) FROM total FULL JOIN (SELECT s.stream_name AS stream, count(*) AS n FROM event_log JOIN event_streams s USING (stream_id) GROUP BY 1) l
+	USING (stream, n) WHERE total.stream IS NULL OR l.stream IS NULL}), '0', 'the new tables are what the log says');
+
 $node->stop;
 done_testing();
