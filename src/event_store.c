@@ -29,6 +29,7 @@
 #include "runtime/launcher.h"
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
+#include "runtime/task.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -61,6 +62,7 @@ _PG_init(void)
 	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsTaskInit();
 	EsScheduleInit();
 	EsEndpointInit();
 	EsHandlerInlineInit();

@@ -157,17 +157,17 @@ es_handler_set_event(EsHandler *handler, const EsHandled *event)
 }
 
 /* deliver/handler_step */
-typedef enum EsStepEnd
+typedef enum EsStepNext
 {
 	ES_STEP_DONE,				/* nothing more is there */
 	ES_STEP_MORE,				/* more may be there */
 	ES_STEP_LATER,				/* at a time */
 	ES_STEP_RESTS				/* paused, stopped or gone */
-} EsStepEnd;
+} EsStepNext;
 
 typedef struct EsStep
 {
-	EsStepEnd	end;
+	EsStepNext	next;
 	TimestampTz at;				/* ES_STEP_LATER */
 	int64		position;		/* everything up to here is done */
 	int64		handled;		/* events that were got over */

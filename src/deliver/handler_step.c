@@ -364,7 +364,7 @@ work(Step *step, int64 max_events, bool wait, EsStep *result)
 	result->position = state->position;
 	if (state->runs != ES_HANDLER_RUNNING)
 		return;
-	result->end = ES_STEP_LATER;
+	result->next = ES_STEP_LATER;
 	result->at = state->retry_at;
 	if (result->at > GetCurrentTimestamp())
 		return;
@@ -375,10 +375,10 @@ work(Step *step, int64 max_events, bool wait, EsStep *result)
 	done = kind == ES_HANDLER_BATCH && step->count > 0 ? handle_batch(step) : handle_events(step);
 	result->at = state->retry_at;
 	if (state->runs != ES_HANDLER_RUNNING)
-		result->end = ES_STEP_RESTS;
+		result->next = ES_STEP_RESTS;
 	else if (result->at <= GetCurrentTimestamp())
-		result->end = done == step->count && step->at_end ? ES_STEP_DONE : ES_STEP_MORE;
-	if (kind == ES_HANDLER_PROCESS && result->end == ES_STEP_DONE && done > 0)
+		result->next = done == step->count && step->at_end ? ES_STEP_DONE : ES_STEP_MORE;
+	if (kind == ES_HANDLER_PROCESS && result->next == ES_STEP_DONE && done > 0)
 		es_process_sweep(step->use.handler, step->use.store);
 	if (done > 0 || step->passed > state->position || state->failures > 0)
 		write_state(step, done, result);
@@ -437,7 +437,7 @@ EsStep
 es_handler_step(const char *name, int partition, int64 max_events, bool wait)
 {
 	Step		step = {0};
-	EsStep		result = {.end = ES_STEP_RESTS};
+	EsStep		result = {.next = ES_STEP_RESTS};
 
 	es_require_writable();
 	if (partition < 0)
@@ -468,9 +468,9 @@ event_store_handler_run(PG_FUNCTION_ARGS)
 	es_handler_require_owner(name, &concurrency);
 	for (int partition = 0; partition < concurrency; partition++)
 	{
-		EsStepEnd	end = ES_STEP_MORE;
+		EsStepNext	next = ES_STEP_MORE;
 
-		while (end == ES_STEP_MORE && left > 0)
+		while (next == ES_STEP_MORE && left > 0)
 		{
 			EsStep		step;
 
@@ -479,7 +479,7 @@ event_store_handler_run(PG_FUNCTION_ARGS)
 			step = es_handler_step(name, partition, left, true);
 			MemoryContextSwitchTo(caller);
 			MemoryContextReset(per_step);
-			end = step.end;
+			next = step.next;
 			left -= step.handled;
 			handled += step.handled;
 		}

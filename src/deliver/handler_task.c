@@ -145,9 +145,9 @@ step_handler(EsTask *task)
 	step = es_handler_step(name, partition, STEP_EVENTS, false);
 	if (step.busy)
 		return es_task_at(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_INTERVAL));
-	if (partition < 0 && step.end == ES_STEP_DONE && es_projection_finish(name))
+	if (partition < 0 && step.next == ES_STEP_DONE && es_projection_finish(name))
 		return es_task_ended();
-	switch (step.end)
+	switch (step.next)
 	{
 		case ES_STEP_MORE:
 			return es_task_again();

@@ -307,8 +307,8 @@ catch_up(EsHandlerUse *use)
 		{
 			CHECK_FOR_INTERRUPTS();
 			step = es_handler_step(use->handler->prepared.name, ES_SHADOW(partition), PG_INT64_MAX, true);
-		} while (step.end == ES_STEP_MORE);
-		if (step.end != ES_STEP_DONE)
+		} while (step.next == ES_STEP_MORE);
+		if (step.next != ES_STEP_DONE)
 			return false;
 	}
 	return true;
@@ -444,15 +444,15 @@ event_store_projection_build(PG_FUNCTION_ARGS)
 
 	for (int partition = 0; partition < concurrency; partition++)
 	{
-		EsStepEnd	end = ES_STEP_MORE;
+		EsStepNext	next = ES_STEP_MORE;
 
-		while (end == ES_STEP_MORE && left > 0)
+		while (next == ES_STEP_MORE && left > 0)
 		{
 			EsStep		step;
 
 			CHECK_FOR_INTERRUPTS();
 			step = es_handler_step(name, ES_SHADOW(partition), left, true);
-			end = step.end;
+			next = step.next;
 			left -= step.handled;
 			handled += step.handled;
 		}
@@ -521,8 +521,8 @@ read_live(EsHandlerUse *use, List *tables, const char *query, ReturnSetInfo *res
 	{
 		CHECK_FOR_INTERRUPTS();
 		step = es_handler_step(name, partition, PG_INT64_MAX, true);
-	} while (step.end == ES_STEP_MORE);
-	if (step.end != ES_STEP_DONE)
+	} while (step.next == ES_STEP_MORE);
+	if (step.next != ES_STEP_DONE)
 	{
 		EsHandlerState state;
 
