@@ -96,13 +96,13 @@ SELECT event_store.handler_run('choke');
 SELECT max(failures) FROM event_store.handlers;
 SELECT event_store.handler_retry('choke');
 SELECT event_store.handler_run('choke') > 0 AS got_over;
-SELECT handler, schema, "position" = :head - 5 AS at, attempts, problem ->> 'message' AS message, problem ->> 'handler' AS of FROM event_store.parked_events;
+SELECT handler, schema, "position" = :head - 5 AS at, attempts, problem ->> 'message' AS message, problem ->> 'handler' AS of FROM event_store.handler_parked;
 SELECT sum(handled) AS handled, sum(parked) AS parked, max(failures) AS failures, max(lag) AS lag FROM event_store.handlers;
 SELECT count(*) = count(DISTINCT "position") AS once, count(*) FROM seen;
 -- the order of each stream was kept
 SELECT count(*) FROM (SELECT n > lead(n) OVER (PARTITION BY stream ORDER BY "position") AS wrong FROM seen) o WHERE wrong;
 SELECT event_store.handler_replay('choke');
-SELECT attempts FROM event_store.parked_events;
+SELECT attempts FROM event_store.handler_parked;
 DELETE FROM poison;
 SELECT event_store.handler_replay('choke'), event_store.handler_replay('choke');
 SELECT sum(handled) AS handled, sum(parked) AS parked FROM event_store.handlers;
@@ -185,7 +185,7 @@ SELECT event_store.handler_run('gulp'), (SELECT count(*) FROM seen WHERE "positi
 SELECT event_store.handler_retry('gulp');
 SELECT event_store.handler_run('gulp');
 SELECT handler, "position" - :head AS of FROM seen WHERE "position" > :head ORDER BY n;
-SELECT "position" - :head AS of, attempts FROM event_store.parked_events;
+SELECT "position" - :head AS of, attempts FROM event_store.handler_parked;
 SELECT tags, value FROM event_store.metrics WHERE name = 'flushes' ORDER BY tags;
 SELECT tags, value FROM event_store.metrics WHERE name = 'handled' ORDER BY tags;
 SELECT event_store.handler_delete('gulp');

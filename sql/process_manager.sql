@@ -96,14 +96,14 @@ SELECT event_store.handler_run('fulfilment');
 SELECT w.what, (SELECT string_agg(type, ', ' ORDER BY version) FROM event_store.read_stream('parcel-' || w.what)) AS events,
 	EXISTS (SELECT FROM event_processes p WHERE p.instance = w.what) AS instance
 FROM unnest('{skip,discard,replace,stop,retry,odd,endless}'::text[]) w(what);
-SELECT problem ->> 'message' AS message, attempts FROM event_store.parked_events ORDER BY "position";
+SELECT problem ->> 'message' AS message, attempts FROM event_store.handler_parked ORDER BY "position";
 SELECT count(*), min(command ->> 'type') AS type, min(reason) AS reason FROM told WHERE command -> 'command' ->> 'id' = 'skip';
 
 -- what the functions may not return
 SELECT count(*) FROM event_store.append('order-5', '[{"type": "Odd", "data": {}}, {"type": "Packed", "data": {"order": {"not": "this"}}},
 	{"type": "Packed", "data": {"order": "11", "commands": {"no": "type"}}}, {"type": "Packed", "data": {"order": "11", "commands": {"type": "Nothing", "command": {}}}}]');
 SELECT event_store.handler_run('fulfilment');
-SELECT problem ->> 'message' AS message FROM event_store.parked_events ORDER BY "position" DESC LIMIT 4;
+SELECT problem ->> 'message' AS message FROM event_store.handler_parked ORDER BY "position" DESC LIMIT 4;
 SELECT lag FROM event_store.handlers;
 
 -- after_command ends an instance; too long an event; an instance that has been idle has ended
@@ -126,7 +126,7 @@ SELECT event_store.register_process_manager('slow', 'interested', 'handle_slowly
 	start_from => 'current', background => false);
 SELECT count(*) FROM event_store.append_event('order-7', 'Packed', '{"order": "30"}');
 SELECT event_store.handler_run('slow');
-SELECT problem ->> 'message' AS message, problem ->> 'sqlstate' AS sqlstate FROM event_store.parked_events;
+SELECT problem ->> 'message' AS message, problem ->> 'sqlstate' AS sqlstate FROM event_store.handler_parked;
 SELECT event_store.handler_delete('slow');
 
 SELECT event_store.unregister_command('Ship');

@@ -120,7 +120,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'event_store_handler_parked_events'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION event_store.handler_parked_events(oid, text)
-IS 'for the view parked_events: the events that a handler has put aside in the store of a schema';
+IS 'for the view handler_parked: the events that a handler has put aside in the store of a schema';
 
 CREATE VIEW event_store.handlers AS
 SELECT r.name,
@@ -156,7 +156,7 @@ WHERE c.relname OPERATOR(pg_catalog.=) 'event_log'
 COMMENT ON VIEW event_store.handlers
 IS 'the event handlers of the stores that the caller may read: how far each has come in each store, and what keeps it back';
 
-CREATE VIEW event_store.parked_events AS
+CREATE VIEW event_store.handler_parked AS
 SELECT r.name AS handler,
 	n.nspname::pg_catalog.text AS schema,
 	p."position",
@@ -172,7 +172,7 @@ JOIN event_store.handler_registry r
 CROSS JOIN LATERAL event_store.handler_parked_events(n.oid, r.name) p
 WHERE c.relname OPERATOR(pg_catalog.=) 'event_log'
 	AND pg_catalog.has_table_privilege(c.oid, 'SELECT');
-COMMENT ON VIEW event_store.parked_events
+COMMENT ON VIEW event_store.handler_parked
 IS 'the events that handlers have put aside after too many failures, in the stores that the caller may read';
 
 CREATE FUNCTION event_store.wait_for(stream text DEFAULT NULL, version bigint DEFAULT NULL, "position" bigint DEFAULT NULL,
@@ -192,8 +192,8 @@ LANGUAGE C;
 COMMENT ON PROCEDURE event_store.dispatch_and_wait(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, text[], interval, event_store.execution_result)
 IS 'executes a command, commits, and waits until handlers have got over its events: those named, or all with strong consistency';
 
-REVOKE ALL ON TABLE event_store.handlers, event_store.parked_events FROM PUBLIC;
-GRANT SELECT ON TABLE event_store.handlers, event_store.parked_events TO PUBLIC;
+REVOKE ALL ON TABLE event_store.handlers, event_store.handler_parked FROM PUBLIC;
+GRANT SELECT ON TABLE event_store.handlers, event_store.handler_parked TO PUBLIC;
 REVOKE ALL ON FUNCTION
 	event_store.register_handler(text, text, text, text, text, text, text[], jsonpath, text, integer, text, integer,
 		interval, text, integer, interval, text, text, text[], text, boolean, boolean),

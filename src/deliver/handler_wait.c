@@ -59,6 +59,13 @@ transaction_ended(bool committed)
 	nmoved = 0;
 }
 
+/* What becomes of the transaction, this session is not told: who waits looks again by itself. */
+static void
+transaction_prepared(void)
+{
+	nmoved = 0;
+}
+
 /* A handler that is waited for. */
 typedef struct Awaited
 {
@@ -350,7 +357,7 @@ event_store_dispatch_and_wait(PG_FUNCTION_ARGS)
 void
 EsHandlerWaitInit(void)
 {
-	static const EsXactHook hook = {.end = transaction_ended};
+	static const EsXactHook hook = {.prepared = transaction_prepared, .end = transaction_ended};
 
 	es_xact_register(&hook);
 	es_strong_hook = check_strong;

@@ -222,29 +222,8 @@ es_wake_ask_for_watcher(Oid dbid)
 }
 
 /*
- * The horizon of a slot, of a store of the database, has moved: wake who
- * waits.  Must not fail.
- */
-void
-es_wake_slot(int slot, Oid dbid)
-{
-	WakeSlot   *s = &shared->slots[slot];
-	uint32		watcher;
-
-	/* the horizon has moved first, now look at the queue */
-	pg_memory_barrier();
-
-	watcher = pg_atomic_read_u32(&s->watcher);
-	if (watcher == 0)
-		es_wake_ask_for_watcher(dbid);
-	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
-		set_latch_of(watcher - 1);
-	es_wake_waiters(slot);
-}
-
-/*
- * Wake the sessions that wait for the slot, also for what is not an event (a
- * handler that has got on).  Must not fail.
+ * What the sessions in the queue of a slot wait for may have come: wake them.
+ * Must not fail.
  */
 void
 es_wake_waiters(int slot)
@@ -252,6 +231,7 @@ es_wake_waiters(int slot)
 	WakeSlot   *s = &shared->slots[slot];
 	uint64		round;
 
+	/* it has come first, now look at the queue */
 	pg_memory_barrier();
 	if (s->first == NONE)
 		return;
@@ -276,6 +256,27 @@ es_wake_waiters(int slot)
 		if (count < WAKE_BATCH)
 			break;
 	}
+}
+
+/*
+ * The horizon of a slot, of a store of the database, has moved: wake who
+ * waits.  Must not fail.
+ */
+void
+es_wake_slot(int slot, Oid dbid)
+{
+	WakeSlot   *s = &shared->slots[slot];
+	uint32		watcher;
+
+	/* the horizon has moved first, now look at the watcher */
+	pg_memory_barrier();
+
+	watcher = pg_atomic_read_u32(&s->watcher);
+	if (watcher == 0)
+		es_wake_ask_for_watcher(dbid);
+	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
+		set_latch_of(watcher - 1);
+	es_wake_waiters(slot);
 }
 
 /*
