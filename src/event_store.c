@@ -25,6 +25,7 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/board.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/pool.h"
@@ -59,6 +60,7 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsBoardInit();
 	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
