@@ -13,6 +13,7 @@ SELECT event_store.register_handler('see', 'no_such_function', background => fal
 SELECT event_store.register_handler('see', 'abs(integer)', background => false);
 SELECT event_store.register_handler('see', 'see', kind => 'odd', background => false);
 SELECT event_store.register_handler('see', 'see', start_from => 'yesterday', background => false);
+SELECT event_store.register_handler('see', 'see', start_from => '1000', background => false);
 SELECT event_store.register_handler('see', 'see', concurrency => 0, background => false);
 SELECT event_store.register_handler('see', 'see', partition_by => 'colour', background => false);
 SELECT event_store.register_handler('see', 'see', batch_timeout => '1 s', background => false);
@@ -155,6 +156,18 @@ SELECT event_store.handler_reset('see');
 SELECT count(*) FROM seen;
 SELECT event_store.handler_run('see');
 SELECT count(*) FROM seen;
+SELECT event_store.handler_delete('see');
+
+-- what a DROP EXTENSION leaves: the place is still good, unless the partitions are others
+TRUNCATE seen;
+SELECT event_store.register_handler('see', 'see', category => 'b', background => false);
+SELECT event_store.handler_run('see');
+DELETE FROM event_store.handler_registry;
+SELECT event_store.register_handler('see', 'see', category => 'b', background => false);
+SELECT event_store.handler_run('see');
+DELETE FROM event_store.handler_registry;
+SELECT event_store.register_handler('see', 'see', category => 'b', concurrency => 2, background => false);
+SELECT event_store.handler_run('see');
 SELECT event_store.handler_delete('see');
 
 -- batches: systems 2.3.19

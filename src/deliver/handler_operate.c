@@ -59,19 +59,28 @@ es_handler_require_owner(const char *name, int *concurrency)
 	table_close(registry, AccessShareLock);
 }
 
-/* Give every partition of a handler its place in the store in use. */
+/*
+ * Give every partition of a handler its place in the store in use.  Places
+ * that are there already were left by a DROP EXTENSION, and are good if the
+ * partitions are the same.
+ */
 void
 es_handler_begin(const char *name)
 {
 	EsHandlerUse use;
 	EsHandlerState state;
+	List	   *left;
+	ListCell   *lc;
 
 	es_handler_use(&use, name, false);
 	for (int partition = 0; partition < use.handler->concurrency; partition++)
-	{
 		(void) es_handler_lock(use.handlers, name, partition, true);
+	left = es_handlers_read_all(use.handlers, name);
+	foreach(lc, left)
+		if (((EsHandlerState *) linitial(left))->partitions != use.handler->concurrency)
+			es_handlers_delete(use.handlers, lfirst(lc));
+	for (int partition = 0; partition < use.handler->concurrency; partition++)
 		es_handler_state(&use, partition, &state);
-	}
 	es_handler_leave(&use);
 }
 

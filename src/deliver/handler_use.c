@@ -41,7 +41,8 @@ position_at(EsHandlerUse *use, TimestampTz at)
  * The position after which a handler begins.  One of a store gets its first
  * state when it is registered; one of all tenants later, and `current` means the
  * time of its registration.  While other transactions append, `current` is before
- * the first of them, for their events are yet to come.
+ * the first of them, for their events are yet to come.  22023 if a position is
+ * ahead of the store.
  */
 int64
 es_handler_start_position(EsHandlerUse *use, const char *start_from, bool first)
@@ -49,7 +50,15 @@ es_handler_start_position(EsHandlerUse *use, const char *start_from, bool first)
 	if (strcmp(start_from, "origin") == 0)
 		return 0;
 	if (strcmp(start_from, "current") != 0)
-		return DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(start_from)));
+	{
+		int64		position = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(start_from)));
+
+		/* a tenant that has not got that far yet has nothing from before it */
+		if (use->handler->store_number == 0)
+			return Min(position, es_horizon(use->store, NULL) - 1);
+		es_position_check(use->store, position);
+		return position;
+	}
 	if (first && use->handler->store_number == 0)
 		return position_at(use, use->handler->registered_at);
 	return es_horizon(use->store, NULL) - 1;
