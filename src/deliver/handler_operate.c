@@ -162,11 +162,11 @@ forget_states(EsStore *store, const char *name, int concurrency)
 
 	if (handlers == NULL)
 		return;
+	/* in the order in which the end of a rebuild takes them */
 	for (int partition = 0; partition < concurrency; partition++)
-	{
-		(void) es_handler_lock(handlers, name, partition, true);
 		(void) es_handler_lock(handlers, name, ES_SHADOW(partition), true);
-	}
+	for (int partition = 0; partition < concurrency; partition++)
+		(void) es_handler_lock(handlers, name, partition, true);
 	foreach(lc, es_handlers_read_all(handlers, name))
 		es_handlers_delete(handlers, lfirst(lc));
 	table_close(handlers, NoLock);
