@@ -173,5 +173,15 @@ wait_for($node, q{SELECT bool_and(lag = 0) FROM event_store.handlers WHERE name 
 is(sql(q{SELECT count(*) FROM total FULL JOIN (SELECT s.stream_name AS stream, count(*) AS n FROM event_log JOIN event_streams s USING (stream_id) GROUP BY 1) l
 	USING (stream, n) WHERE total.stream IS NULL OR l.stream IS NULL}), '0', 'the new tables are what the log says');
 
+# a dump takes along how far handlers have come, and where it is restored they go on
+my $dump = $node->basedir . '/handlers.sql';
+$node->command_ok([ 'pg_dump', '-f', $dump, 'postgres' ], 'a database with handlers can be dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, 'restored' ], 'and restored');
+$node->safe_psql('restored', 'ALTER DATABASE restored SET search_path = shop, public');
+$node->safe_psql('restored', q{SELECT event_store.append_event('restored-1', 'Noted')});
+wait_for($node, q{SELECT bool_and(lag = 0) FROM event_store.handlers WHERE schema = 'shop'}, 'where it is restored handlers go on', 'restored');
+is($node->safe_psql('restored', $exact), 't', 'each event has had its effect once');
+
 $node->stop;
 done_testing();
