@@ -176,6 +176,7 @@ typedef struct EsStep
 } EsStep;
 
 extern EsStep es_handler_step(const char *name, int partition, int64 max_events, bool wait);
+extern EsStepNext es_handler_steps(const char *name, int partition, int64 max_events, int64 *handled);
 
 /* deliver/handler_inline */
 extern void EsHandlerInlineInit(void);

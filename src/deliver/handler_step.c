@@ -10,8 +10,8 @@
  * The events of a step are handled in one subtransaction.  If one fails, all
  * are undone and those before it are handled again, in a second one; so a step
  * has few subtransactions however many events it has.  The failed event is
- * then retried, put aside or passed (deliver/handler_failure); until that is decided, it holds
- * back its own partition and no other.
+ * then retried, put aside or passed (deliver/handler_failure); until that is
+ * decided, it holds back its own partition and no other.
  *
  * Errors that are not the event's fault (a deadlock, a full disk, a cancelled
  * statement) are raised: they undo the step.
@@ -306,7 +306,7 @@ batch_waits(Step *step, TimestampTz *at)
 	TimestampTz since;
 
 	/* a rebuild has all there is */
-	if (step->state.partition < 0 || step->use.handler->kind != ES_HANDLER_BATCH || step->use.handler->batch_timeout <= 0 || step->count == step->wanted)
+	if (step->state.partition < 0 || !step->at_end || step->use.handler->kind != ES_HANDLER_BATCH || step->use.handler->batch_timeout <= 0 || step->count == step->wanted)
 		return false;
 	since = step->events[0].created_at;
 	*at = TimestampTzPlusMilliseconds(since, step->use.handler->batch_timeout);
@@ -451,38 +451,49 @@ es_handler_step(const char *name, int partition, int64 max_events, bool wait)
 	return result;
 }
 
+/*
+ * Steps of a partition in this transaction until there is nothing more to do,
+ * or max_events are got over; *handled is raised by how many were.
+ */
+EsStepNext
+es_handler_steps(const char *name, int partition, int64 max_events, int64 *handled)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext per_step = AllocSetContextCreate(caller, "event_store handler step", ALLOCSET_DEFAULT_SIZES);
+	int64		left = max_events;
+	EsStepNext	next = ES_STEP_MORE;
+
+	while (next == ES_STEP_MORE && left > 0)
+	{
+		EsStep		step;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(per_step);
+		step = es_handler_step(name, partition, left, true);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(per_step);
+		next = step.next;
+		left -= step.handled;
+		*handled += step.handled;
+	}
+	MemoryContextDelete(per_step);
+	return next;
+}
+
 PG_FUNCTION_INFO_V1(event_store_handler_run);
 
 Datum
 event_store_handler_run(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	int64		left = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	int64		max_events = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
 	int64		handled = 0;
 	int			concurrency;
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext per_step = AllocSetContextCreate(caller, "event_store handler step", ALLOCSET_DEFAULT_SIZES);
 
 	es_require_argument(fcinfo, 0, "name");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	es_handler_require_owner(name, &concurrency);
 	for (int partition = 0; partition < concurrency; partition++)
-	{
-		EsStepNext	next = ES_STEP_MORE;
-
-		while (next == ES_STEP_MORE && left > 0)
-		{
-			EsStep		step;
-
-			CHECK_FOR_INTERRUPTS();
-			MemoryContextSwitchTo(per_step);
-			step = es_handler_step(name, partition, left, true);
-			MemoryContextSwitchTo(caller);
-			MemoryContextReset(per_step);
-			next = step.next;
-			left -= step.handled;
-			handled += step.handled;
-		}
-	}
+		(void) es_handler_steps(name, partition, max_events - handled, &handled);
 	PG_RETURN_INT64(handled);
 }

@@ -299,18 +299,11 @@ hold_live(EsHandlerUse *use)
 static bool
 catch_up(EsHandlerUse *use)
 {
-	for (int partition = 0; partition < use->handler->concurrency; partition++)
-	{
-		EsStep		step;
+	int64		handled = 0;
 
-		do
-		{
-			CHECK_FOR_INTERRUPTS();
-			step = es_handler_step(use->handler->prepared.name, ES_SHADOW(partition), PG_INT64_MAX, true);
-		} while (step.next == ES_STEP_MORE);
-		if (step.next != ES_STEP_DONE)
+	for (int partition = 0; partition < use->handler->concurrency; partition++)
+		if (es_handler_steps(use->handler->prepared.name, ES_SHADOW(partition), PG_INT64_MAX, &handled) != ES_STEP_DONE)
 			return false;
-	}
 	return true;
 }
 
@@ -430,7 +423,7 @@ event_store_projection_build(PG_FUNCTION_ARGS)
 {
 	char	   *name;
 	EsHandlerUse use;
-	int64		left = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	int64		max_events = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
 	int64		handled = 0;
 	int			concurrency;
 
@@ -443,21 +436,8 @@ event_store_projection_build(PG_FUNCTION_ARGS)
 	es_handler_leave(&use);
 
 	for (int partition = 0; partition < concurrency; partition++)
-	{
-		EsStepNext	next = ES_STEP_MORE;
-
-		while (next == ES_STEP_MORE && left > 0)
-		{
-			EsStep		step;
-
-			CHECK_FOR_INTERRUPTS();
-			step = es_handler_step(name, ES_SHADOW(partition), left, true);
-			next = step.next;
-			left -= step.handled;
-			handled += step.handled;
-		}
-	}
-	if (left > 0)
+		(void) es_handler_steps(name, ES_SHADOW(partition), max_events - handled, &handled);
+	if (handled < max_events)
 		(void) es_projection_finish(name);
 	PG_RETURN_INT64(handled);
 }
@@ -512,17 +492,12 @@ read_live(EsHandlerUse *use, List *tables, const char *query, ReturnSetInfo *res
 {
 	const char *name = use->handler->prepared.name;
 	int			partition = ES_LIVE_READ - MyProcPid;
-	EsStep		step;
+	int64		handled = 0;
 	int			level;
 
 	create_shadow(use, partition, tables);
 	new_state(use, partition);
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		step = es_handler_step(name, partition, PG_INT64_MAX, true);
-	} while (step.next == ES_STEP_MORE);
-	if (step.next != ES_STEP_DONE)
+	if (es_handler_steps(name, partition, PG_INT64_MAX, &handled) != ES_STEP_DONE)
 	{
 		EsHandlerState state;
 
