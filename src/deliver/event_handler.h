@@ -159,7 +159,7 @@ es_handler_set_event(EsHandler *handler, const EsHandled *event)
 /* deliver/handler_step */
 typedef enum EsStepNext
 {
-	ES_STEP_DONE,				/* nothing more is there */
+	ES_STEP_DONE,				/* nothing more is there; at a time there is something to write, if it is set */
 	ES_STEP_MORE,				/* more may be there */
 	ES_STEP_LATER,				/* at a time */
 	ES_STEP_RESTS				/* paused, stopped or gone */
@@ -168,7 +168,7 @@ typedef enum EsStepNext
 typedef struct EsStep
 {
 	EsStepNext	next;
-	TimestampTz at;				/* ES_STEP_LATER */
+	TimestampTz at;				/* ES_STEP_LATER; ES_STEP_DONE, 0: none */
 	int64		position;		/* everything up to here is done */
 	int64		handled;		/* events that were got over */
 	bool		busy;			/* somebody else is at work; nothing was done */

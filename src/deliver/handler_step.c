@@ -40,7 +40,8 @@
 #include "observe/execute.h"
 #include "observe/problem.h"
 
-#define IDLE_INTERVAL		1000	/* ms between checkpoints that pass nothing but foreign events */
+#define IDLE_INTERVAL		1000	/* ms between checkpoints that pass nothing but foreign events ... */
+#define IDLE_EVENTS			500		/* ... of which there are not too many */
 #define MAX_ALONE			50		/* events of a failed batch that a step tries alone */
 
 /* A step in progress. */
@@ -341,13 +342,15 @@ write_state(Step *step, int done, EsStep *result)
 }
 
 /*
- * Were there only events for others?  To write that down each time would cost
- * idle handlers more than it is worth: then *at is set to when it will be.
+ * Were there only a few events, and those for others?  To write that down each
+ * time would cost idle handlers more than it is worth: then *at is set to when
+ * it will be.
  */
 static bool
 is_idle(Step *step, TimestampTz *at)
 {
-	if (step->count > 0 || !step->at_end || step->passed == step->state.position)
+	if (step->count > 0 || !step->at_end || step->passed == step->state.position ||
+		step->passed - step->state.position > IDLE_EVENTS)
 		return false;
 	*at = TimestampTzPlusMilliseconds(step->state.changed_at, IDLE_INTERVAL);
 	return *at > GetCurrentTimestamp();
@@ -369,15 +372,24 @@ work(Step *step, int64 max_events, bool wait, EsStep *result)
 	if (result->at > GetCurrentTimestamp())
 		return;
 	read_events(step, max_events);
-	if (step->count > 0 ? batch_waits(step, &result->at) : !wait && is_idle(step, &result->at))
+	if (step->count > 0 && batch_waits(step, &result->at))
 		return;
+	if (!wait && is_idle(step, &result->at))
+	{
+		result->next = ES_STEP_DONE;
+		result->position = step->passed;
+		return;
+	}
 
 	done = kind == ES_HANDLER_BATCH && step->count > 0 ? handle_batch(step) : handle_events(step);
 	result->at = state->retry_at;
 	if (state->runs != ES_HANDLER_RUNNING)
 		result->next = ES_STEP_RESTS;
 	else if (result->at <= GetCurrentTimestamp())
+	{
 		result->next = done == step->count && step->at_end ? ES_STEP_DONE : ES_STEP_MORE;
+		result->at = 0;
+	}
 	if (kind == ES_HANDLER_PROCESS && result->next == ES_STEP_DONE && done > 0)
 		es_process_sweep(step->use.handler, step->use.store);
 	if (done > 0 || step->passed > state->position || state->failures > 0)

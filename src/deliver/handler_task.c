@@ -157,7 +157,7 @@ step_handler(EsTask *task)
 			/* a rebuild that was given up rests for ever */
 			return partition < 0 && step.gone ? es_task_ended() : es_task_at(DT_NOEND);
 		default:
-			return es_task_when_moved(step.position + 1);
+			return es_task_when_moved_or_at(step.position + 1, step.at);
 	}
 }
 
