@@ -14,6 +14,8 @@
 #include "base/shmem.h"
 #include "base/xact.h"
 #include "deliver/delivery.h"
+#include "deliver/event_handler.h"
+#include "deliver/handler_task.h"
 #include "log/admit.h"
 #include "log/horizon.h"
 #include "log/hot.h"
@@ -75,4 +77,7 @@ _PG_init(void)
 	EsScheduleInit();
 	EsEndpointInit();
 	EsDeliveryInit();
+	EsHandlerInlineInit();
+	EsHandlerTaskInit();
+	EsHandlerWaitInit();
 }

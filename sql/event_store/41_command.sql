@@ -53,11 +53,11 @@ COMMENT ON TYPE event_store.execution_result IS 'what a command has done';
 CREATE FUNCTION event_store.dispatch(type text, command jsonb, command_id uuid DEFAULT NULL,
 	correlation_id uuid DEFAULT NULL, causation_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
 	expected event_store.expected_version DEFAULT 'any', timeout interval DEFAULT NULL, retry_attempts integer DEFAULT 10,
-	returning_state boolean DEFAULT false)
+	returning_state boolean DEFAULT false, consistency text DEFAULT 'eventual')
 RETURNS event_store.execution_result
 AS 'MODULE_PATHNAME', 'event_store_dispatch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION event_store.dispatch(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, interval, integer, boolean)
+COMMENT ON FUNCTION event_store.dispatch(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, interval, integer, boolean, text)
 IS 'executes a command: rehydrates its aggregate, asks the handler, appends the events it returns, all in this transaction';
 
 CREATE FUNCTION event_store.reject(reason text, detail text DEFAULT NULL, ext jsonb DEFAULT NULL)
@@ -77,14 +77,14 @@ IS 'forgets the ids of commands that were dispatched longer ago; returns their n
 REVOKE ALL ON FUNCTION
 	event_store.register_command(text, text, text, text, text, text, text[], interval, jsonb, boolean),
 	event_store.unregister_command(text),
-	event_store.dispatch(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, interval, integer, boolean),
+	event_store.dispatch(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, interval, integer, boolean, text),
 	event_store.reject(text, text, jsonb),
 	event_store.forget_commands(interval)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	event_store.register_command(text, text, text, text, text, text, text[], interval, jsonb, boolean),
 	event_store.unregister_command(text),
-	event_store.dispatch(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, interval, integer, boolean),
+	event_store.dispatch(text, jsonb, uuid, uuid, uuid, jsonb, event_store.expected_version, interval, integer, boolean, text),
 	event_store.reject(text, text, jsonb),
 	event_store.forget_commands(interval)
 TO PUBLIC;

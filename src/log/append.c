@@ -12,7 +12,8 @@
  *	4. the version of each, the last entry of the primary key, is compared with
  *	   the expected one, and the condition is checked (log/condition);
  *	5. positions are reserved (log/horizon), so they rise with the versions;
- *	6. the rows are written (log/insert), and the index of tags.
+ *	6. the rows are written (log/insert), and the index of tags;
+ *	7. a floor above is told, for those who want to see each event at once.
  *
  * The unique keys stay the last line of defence.
  *
@@ -57,6 +58,8 @@
 #include "store/event_id.h"
 
 #define MAX_ERRORS	1000		/* streams not as expected that one error tells of */
+
+EsAppendHook es_append_hook = NULL;
 
 /* The place of a stream in the order in which streams are locked. */
 typedef struct LockPlace
@@ -483,6 +486,8 @@ append_parts(EsAppend *parts, int nparts, EsEvent *events, const EsOrder *order,
 		es_meter_append_done(batch.attempt, batch.store, batch.count, batch.bytes, new_streams);
 	}
 	es_batch_close(&batch);
+	if (batch.count > 0 && es_append_hook != NULL)
+		es_append_hook(batch.store, batch.position, batch.count);
 }
 
 /*

@@ -9,6 +9,7 @@
 
 #include "log/condition.h"
 #include "log/event.h"
+#include "store/store.h"
 
 /* Where an append put its events. */
 typedef struct EsAppended
@@ -49,6 +50,11 @@ typedef struct EsOrder
 	const char *source;			/* ... and of what it is a line */
 	int64		bytes;			/* of all events, as es_events_check counts them */
 } EsOrder;
+
+/* For a floor above: an append of this transaction has written events at count positions from first on. */
+typedef void (*EsAppendHook) (EsStore *store, int64 first, int count);
+
+extern EsAppendHook es_append_hook;
 
 extern void es_append(EsAppend *parts, int nparts, EsEvent *events, bool many);
 extern void es_append_if(EsAppend *parts, int nparts, EsEvent *events, bool many, const EsCondition *condition);

@@ -44,6 +44,7 @@
 #include "log/hot.h"
 #include "log/stream.h"
 #include "model/command.h"
+#include "model/dispatch.h"
 #include "model/middleware.h"
 #include "model/rehydrate.h"
 #include "model/repeat.h"
@@ -100,6 +101,8 @@ typedef struct Execution
 	bool		repeated;
 	Jsonb	   *pipeline;		/* as the middleware has left it */
 } Execution;
+
+EsStrongHook es_strong_hook = NULL;
 
 static pg_uuid_t *
 random_uuid(void)
@@ -606,6 +609,19 @@ rejection_members(const char *reason, Jsonb *ext)
 	return members;
 }
 
+/* Refuse what cannot be had before the transaction commits. */
+static void
+check_consistency(Execution *x, const char *consistency)
+{
+	if (strcmp(consistency, "strong") != 0 && strcmp(consistency, "eventual") != 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "consistency")),
+							"consistency \"%s\" is unknown", consistency),
+				 errhint("Use eventual or strong.")));
+	if (consistency[0] == 's' && es_strong_hook != NULL)
+		es_strong_hook(x->store);
+}
+
 PG_FUNCTION_INFO_V1(event_store_dispatch);
 PG_FUNCTION_INFO_V1(event_store_reject);
 
@@ -624,6 +640,7 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 6, "expected");
 	es_require_argument(fcinfo, 8, "retry_attempts");
 	es_require_argument(fcinfo, 9, "returning_state");
+	es_require_argument(fcinfo, 10, "consistency");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	es_require_writable();
@@ -659,6 +676,7 @@ event_store_dispatch(PG_FUNCTION_ARGS)
 				 errhint("Pass null for the time that the command was registered with.")));
 
 	x.log = es_store_open_log(&x.store, AccessShareLock, ACL_SELECT);
+	check_consistency(&x, text_to_cstring(PG_GETARG_TEXT_PP(10)));
 	x.command = es_command_take(text_to_cstring(PG_GETARG_TEXT_PP(0)), x.store, x.log);
 	x.aggregate = es_aggregate_take(x.command->aggregate, x.store, x.log);
 	if (x.aggregate->state_type != x.command->state_type)

@@ -48,7 +48,16 @@ static const char *const own_events[ES_NEVENTS] = {
 	[ES_EVENT_APPEND] = "event_store.append",
 	[ES_EVENT_CONFLICT] = "event_store.append.conflict",
 	[ES_EVENT_READ] = "event_store.read",
+	[ES_EVENT_HANDLE] = "event_store.handler.handle",
+	[ES_EVENT_HANDLE_BATCH] = "event_store.handler.batch",
+	[ES_EVENT_PROCESS] = "event_store.process_manager.handle",
 };
+
+const char *
+es_event_name(EsOwnEvent event)
+{
+	return own_events[event];
+}
 
 /* Does a metric or a handler want the event?  Cheap, for it is asked at each append. */
 bool

@@ -9,7 +9,7 @@
  *	make_ready		it is due: into the ready tasks of its group
  *	make_running	a worker gets it
  *	make_sleeping	until a time, or until it is poked
- *	make_waiting	until the horizon of its store has moved, or until it is poked
+ *	make_waiting	until the horizon of its store has moved, until a time, or until it is poked
  *	make_backing_off	after a failure: until a time, whatever happens
  *	make_stopped	after a failure for good: until it is resumed
  *
@@ -82,7 +82,7 @@ typedef struct Task
 	uint64		run;			/* running: tells it from earlier ones */
 	EsTaskStatus status;
 	dlist_node	node;			/* ready: in the group; waiting: at the log */
-	pairingheap_node timer;		/* sleeping, backing off, if status.at is a time */
+	pairingheap_node timer;		/* sleeping, waiting, backing off, if status.at is a time */
 	bool		in_timers;
 } Task;
 
@@ -147,10 +147,11 @@ leave_state(Task *task)
 			}
 			break;
 		default:
-			if (task->in_timers)
-				pairingheap_remove(timers, &task->timer);
-			task->in_timers = false;
+			break;
 	}
+	if (task->in_timers)
+		pairingheap_remove(timers, &task->timer);
+	task->in_timers = false;
 }
 
 /* Tell everybody of the state that a task has come into. */
@@ -206,7 +207,7 @@ make_sleeping(Task *task, TimestampTz until)
 }
 
 static void
-make_waiting(Task *task, Oid log, int64 horizon)
+make_waiting(Task *task, Oid log, int64 horizon, TimestampTz until)
 {
 	Log		   *l;
 	bool		found;
@@ -222,7 +223,8 @@ make_waiting(Task *task, Oid log, int64 horizon)
 	l->count++;
 	task->status.log = log;
 	task->status.horizon = horizon;
-	enter_state(task, ES_STATE_WAITING, DT_NOEND);
+	enter_state(task, ES_STATE_WAITING, until);
+	set_timer(task, until);
 }
 
 static void
@@ -566,7 +568,7 @@ take_outcome(const EsRunOutcome *outcome)
 				make_sleeping(task, result.next.at);
 			else
 			{
-				make_waiting(task, result.log, result.next.horizon);
+				make_waiting(task, result.log, result.next.horizon, result.next.at == 0 ? DT_NOEND : result.next.at);
 				horizon_moved(result.log, current_horizon(result.log));
 			}
 	}

@@ -27,7 +27,7 @@ typedef enum EsTaskWhen
 typedef struct EsTaskNext
 {
 	EsTaskWhen	when;
-	TimestampTz at;				/* ES_TASK_AT; DT_NOEND: only when poked */
+	TimestampTz at;				/* ES_TASK_AT; DT_NOEND: only when poked. ES_TASK_MOVED: due then too, 0: not */
 	int64		horizon;		/* ES_TASK_MOVED: up to which the step has worked; due once it is higher */
 } EsTaskNext;
 
@@ -114,6 +114,12 @@ static inline EsTaskNext
 es_task_when_moved(int64 horizon)
 {
 	return (EsTaskNext) {.when = ES_TASK_MOVED, .horizon = horizon};
+}
+
+static inline EsTaskNext
+es_task_when_moved_or_at(int64 horizon, TimestampTz at)
+{
+	return (EsTaskNext) {.when = ES_TASK_MOVED, .horizon = horizon, .at = at};
 }
 
 extern void EsTaskInit(void);

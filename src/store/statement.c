@@ -2,9 +2,10 @@
  * statement.c
  *		The SQL text of the C code: definitions of a store, queries on it.
  *
- * This file and store/tenant_records are the only ones with SQL in them.  Every name is qualified, every
- * identifier that is not ours goes through quote_identifier, every value
- * through a parameter, so the caller's search_path means nothing here.
+ * This file, store/statement_handler and store/tenant_records are the only ones
+ * with SQL in them.  Every name is qualified, every identifier that is not ours
+ * goes through quote_identifier, every value through a parameter, so the
+ * caller's search_path means nothing here.
  *
  * Definitions run as the caller, whose rights decide.  Plans are kept with the
  * store and go when it is loaded anew.
@@ -167,7 +168,9 @@ static const char subscription_grantees[] =
 " WHERE c.oid OPERATOR(pg_catalog.=) $Q::pg_catalog.regclass AND a.grantee OPERATOR(pg_catalog.<>) c.relowner";
 
 /* Tables that a store may have besides those of every store, in the order in which they are made. */
-static const char *const extra_tables[] = {"event_subscriptions", "event_deliveries"};
+static const char *const extra_tables[] = {
+	"event_subscriptions", "event_deliveries", "event_handlers", "event_parked", "event_processes"
+};
 
 /*
  * Rows are guarded one by one against UPDATE and DELETE, so that an inheritance
@@ -223,7 +226,7 @@ static const char other_relations[] =
 " WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}')"
 " AND c.relname OPERATOR(pg_catalog.<>) ALL"
 " ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position,event_tags,"
-"event_subscriptions,event_deliveries}')"
+"event_subscriptions,event_deliveries,event_handlers,event_parked,event_processes}')"
 " ORDER BY c.oid USING OPERATOR(pg_catalog.<)";
 
 #define LOG_COLUMNS \
@@ -959,4 +962,17 @@ es_statement_plan(EsStore *store, EsStatement which)
 		store->plans[which] = plan;
 	}
 	return store->plans[which];
+}
+
+/* For store/statement_handler. */
+char *
+es_statement_expand(const char *template, const char *args[][2])
+{
+	return expand(template, args);
+}
+
+uint64
+es_statement_run(const char *template, const char *args[][2])
+{
+	return run(template, args);
 }

@@ -64,4 +64,18 @@ extern void es_statement_set_mark(const char *schema, int64 position, Datum epoc
 
 extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
 
+extern char *es_statement_expand(const char *template, const char *args[][2]);
+extern uint64 es_statement_run(const char *template, const char *args[][2]);
+
+/* store/statement_handler */
+extern const char es_statement_dispatch[];
+extern const char es_statement_dispatch_command[];
+
+extern void es_statement_create_handler_tables(const char *schema);
+extern char *es_statement_table_obstacle(Oid table);
+extern void es_statement_create_like(const char *schema, const char *name, const char *table);
+extern void es_statement_replace_table(Oid old, const char *live_schema, const char *schema, const char *name);
+extern void es_statement_drop_shadow(const char *schema);
+extern void es_statement_truncate(const char *tables);
+
 #endif							/* ES_STATEMENT_H */

@@ -73,6 +73,11 @@ extern void es_tenant_share_name(Relation registry, const char *folded);
 extern HeapTuple es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant);
 extern void es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *nulls, bool *replace);
 extern void es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant);
+
+/* For a floor above: this transaction has made a schema a tenant's. */
+typedef void (*EsTenantMadeHook) (void);
+
+extern EsTenantMadeHook es_tenant_made_hook;
 extern void es_tenant_note_schema(const char *name, const char *schema);
 
 /* store/tenant_switch */

@@ -42,6 +42,8 @@
 #include "store/tenant_records.h"
 #include "store/migration.h"
 
+EsTenantMadeHook es_tenant_made_hook = NULL;
+
 /* Nobody else makes, changes or drops a tenant of this name until we are done. */
 void
 es_tenant_lock_name(Relation registry, const char *folded)
@@ -118,6 +120,8 @@ insert_row(Relation registry, const char *name, const char *folded, const char *
 	CatalogTupleInsert(registry, heap_form_tuple(RelationGetDescr(registry), values, nulls));
 	CacheInvalidateRelcache(registry);
 	CommandCounterIncrement();
+	if (es_tenant_made_hook != NULL)
+		es_tenant_made_hook();
 }
 
 /* Change the columns of a row that values and replace say. */

@@ -34,7 +34,13 @@ DO $$ BEGIN
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
+CREATE FUNCTION sales.see(event event_store.recorded_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+CREATE FUNCTION sales.interested(event event_store.recorded_event) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN NULL::jsonb;
+CREATE FUNCTION sales.handle(state jsonb, event event_store.recorded_event) RETURNS jsonb IMMUTABLE LANGUAGE sql RETURN NULL::jsonb;
+
 SET ROLE regress_es_owner;
+CREATE TABLE sales.seen (n int);
+SELECT event_store.register_handler('kept', 'sales.see', background => false);
 SELECT event_store.schedule('nightly', '0 3 * * *', 'SELECT 1');
 RESET ROLE;
 
@@ -307,6 +313,34 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT * FROM event_store.task$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT * FROM event_store.task_failure$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$UPDATE event_store.schedule SET command = 'SELECT 2'$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- handlers: the owner of the store registers them, and who has registered one operates it
+	($$SELECT event_store.register_handler('h', 'sales.see', background => false)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.register_handler('h', 'sales.see', tenant => '*')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register_projection('h', '{sales.seen}', 'sales.see', background => false)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.register_process_manager('h', 'sales.interested', 'sales.handle', background => false)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.handler_run('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_pause('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_resume('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_retry('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_skip('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_reset('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_replay('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.handler_delete('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.projection_rebuild('kept')$$, '55000', '55000', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.projection_build('kept')$$, '55000', '55000', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.projection_cancel('kept')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.projection_read('kept', 'SELECT 1')$$, '55000', '55000', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.is_rebuilding()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.wait_for(handlers => '{}', timeout => '0')$$, '25001', '25001', '25001', '25001', '25001', '42501', 'VE006'),
+	($$CALL event_store.dispatch_and_wait('Count', '{"id": "1"}')$$, '25001', '25001', '25001', '25001', '25001', '25001', '25001'),
+	($$SELECT 1 / count(*) FROM event_store.handlers$$, 'ok', 'ok', 'ok', 'ok', 'ok', '22012', '22012'),
+	($$SELECT 1 / count(*) FROM event_store.handler_states((SELECT oid FROM pg_namespace WHERE nspname = 'sales'), 'kept')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '22012', '22012'),
+	($$SELECT event_store.handler_parked_events((SELECT oid FROM pg_namespace WHERE nspname = 'sales'), 'kept')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.projection_states((SELECT oid FROM pg_namespace WHERE nspname = 'sales'), 'kept')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.handler_parked, event_store.projection_rebuilds$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.handler_registry$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$DELETE FROM event_store.handler_registry$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM sales.event_handlers, sales.event_parked, sales.event_processes$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
 	-- the registry and the schema of the extension
 	($$INSERT INTO event_store.store_registry VALUES (1, true, now())$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$UPDATE event_store.store_registry SET owns_schema = true$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
