@@ -13,6 +13,7 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
+#include "deliver/delivery.h"
 #include "log/admit.h"
 #include "log/horizon.h"
 #include "log/hot.h"
@@ -27,8 +28,12 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/board.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
+#include "runtime/pool.h"
+#include "runtime/schedule.h"
+#include "runtime/task.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -62,7 +67,12 @@ _PG_init(void)
 	EsWakeInit();
 	EsStreamInit();
 	EsUpcastInit();
+	EsBoardInit();
+	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsTaskInit();
+	EsScheduleInit();
 	EsEndpointInit();
+	EsDeliveryInit();
 }

@@ -212,7 +212,8 @@ es_copy_to() {
 		[[ ! -f $ES_ROOT/$file ]] || files+=("$file")
 	done < <(es_files | sort -zu)
 	# make would not see that a file has gone or that the flags are others
-	printf '%s\n' "$("$PG_CONFIG" --version --configure)" "$(pkg-config --modversion libmicrohttpd 2>&1)" "$@" "${files[@]}" \
+	printf '%s\n' "$("$PG_CONFIG" --version --configure)" "$(pkg-config --modversion libmicrohttpd 2>&1)" \
+		"${CC-} ${CFLAGS-} ${CPPFLAGS-} ${COPT-} ${PROFILE-}" "$@" "${files[@]}" \
 		>"$ES_SOCK/key"
 	if ! cmp -s "$ES_SOCK/key" "$kept/.key" || ! es_as_postgres test -w "$kept"; then
 		rm -rf "$kept"

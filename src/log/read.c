@@ -351,18 +351,18 @@ es_names_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return names;
 }
 
-/* In milliseconds. */
-static int64
-timeout_argument(FunctionCallInfo fcinfo, int argument)
+/* In milliseconds, at most a hundred years. */
+int64
+es_timeout_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	Interval   *interval;
 	int64		timeout;
 
-	es_require_argument(fcinfo, argument, "timeout");
+	es_require_argument(fcinfo, argument, name);
 	interval = PG_GETARG_INTERVAL_P(argument);
 	timeout = es_interval_ms(interval);
 	if (timeout < 0)
-		bad_argument("timeout", timeout, "ms is negative", "Pass an interval of 0 or more.");
+		bad_argument(name, timeout, "ms is negative", "Pass an interval of 0 or more.");
 	return Min(timeout, MAX_TIMEOUT);
 }
 
@@ -557,7 +557,7 @@ read_or_wait(FunctionCallInfo fcinfo, int first)
 	es_require_argument(fcinfo, first, "after_position");
 	query.after = es_position_argument(fcinfo, first, false);
 	query.max_count = es_count_argument(fcinfo, first + 1);
-	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_argument(fcinfo, first + 2));
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), es_timeout_argument(fcinfo, first + 2, "timeout"));
 	query.types = es_names_argument(fcinfo, first + 3, "types");
 	query.categories = es_names_argument(fcinfo, first + 4, "categories");
 

@@ -106,6 +106,7 @@ extern bool es_name_matches(const EsNames *names, const char *data, int length);
 extern bool es_direction_argument(FunctionCallInfo fcinfo, int argument);
 extern int64 es_count_argument(FunctionCallInfo fcinfo, int argument);
 extern int64 es_position_argument(FunctionCallInfo fcinfo, int argument, bool backward);
+extern int64 es_timeout_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 extern EsNames es_names_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 #endif							/* ES_READ_H */

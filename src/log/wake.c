@@ -209,11 +209,11 @@ set_latch_of(int proc)
 }
 
 /*
- * Ask the launcher for a worker.  Should another database ask at the same time,
- * one of them has to ask again, at its next commit.
+ * Ask the launcher for a scheduler.  Should another database ask at the same
+ * time, one of them has to ask again, at its next commit.  Must not fail.
  */
-static void
-ask_for_watcher(Oid dbid)
+void
+es_wake_ask_for_watcher(Oid dbid)
 {
 	uint32		launcher = pg_atomic_read_u32(&shared->launcher);
 
@@ -222,24 +222,17 @@ ask_for_watcher(Oid dbid)
 }
 
 /*
- * The horizon of a slot, of a store of the database, has moved: wake who
- * waits.  Must not fail.
+ * What the sessions in the queue of a slot wait for may have come: wake them.
+ * Must not fail.
  */
 void
-es_wake_slot(int slot, Oid dbid)
+es_wake_waiters(int slot)
 {
 	WakeSlot   *s = &shared->slots[slot];
-	uint32		watcher;
 	uint64		round;
 
-	/* the horizon has moved first, now look at the queue */
+	/* it has come first, now look at the queue */
 	pg_memory_barrier();
-
-	watcher = pg_atomic_read_u32(&s->watcher);
-	if (watcher == 0)
-		ask_for_watcher(dbid);
-	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
-		set_latch_of(watcher - 1);
 	if (s->first == NONE)
 		return;
 
@@ -263,6 +256,27 @@ es_wake_slot(int slot, Oid dbid)
 		if (count < WAKE_BATCH)
 			break;
 	}
+}
+
+/*
+ * The horizon of a slot, of a store of the database, has moved: wake who
+ * waits.  Must not fail.
+ */
+void
+es_wake_slot(int slot, Oid dbid)
+{
+	WakeSlot   *s = &shared->slots[slot];
+	uint32		watcher;
+
+	/* the horizon has moved first, now look at the watcher */
+	pg_memory_barrier();
+
+	watcher = pg_atomic_read_u32(&s->watcher);
+	if (watcher == 0)
+		es_wake_ask_for_watcher(dbid);
+	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
+		set_latch_of(watcher - 1);
+	es_wake_waiters(slot);
 }
 
 /*

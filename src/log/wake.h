@@ -10,6 +10,7 @@ extern void es_wake_sleep(long timeout);
 extern void es_wake_cancel(void);
 
 extern void es_wake_slot(int slot, Oid dbid);
+extern void es_wake_waiters(int slot);
 
 /* the worker of a database waits for all of its stores */
 extern void es_wake_watch_database(Oid dbid);
@@ -21,6 +22,7 @@ extern void es_wake_new_slot(int slot, Oid dbid);
 extern void es_wake_set_launcher(bool present);
 extern bool es_wake_launcher_runs(void);
 extern Oid	es_wake_take_database(void);
+extern void es_wake_ask_for_watcher(Oid dbid);
 
 extern void EsWakeInit(void);
 

@@ -2,10 +2,10 @@
  * guard.c
  *		The tables of a store change through our functions only.
  *
- * Triggers on event_log and event_streams refuse every other INSERT, UPDATE,
- * DELETE and TRUNCATE, whoever asks.  Our own writes go to the table directly
- * and fire no trigger, except those that have to go through SQL: they buy a
- * ticket first.  That of an INSERT is taken by the trigger, that of a DELETE is
+ * Triggers on event_log, event_streams and the tables of subscriptions refuse
+ * every other INSERT, UPDATE, DELETE and TRUNCATE, whoever asks.  Our own writes
+ * go to the table directly and fire no trigger, except those that have to go
+ * through SQL: they buy a ticket first.  That of an INSERT is taken by the trigger, that of a DELETE is
  * good for the first versions of one stream only, so that nothing else that runs
  * inside the statement (a user's trigger, say) gets through on it.  Only an
  * import of a whole tenant, which its owner does, may replace rows.
@@ -180,6 +180,15 @@ event_store_guard_table(PG_FUNCTION_ARGS)
 		TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? "UPDATE of" :
 		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ? "DELETE from" : "TRUNCATE of";
 	schema = get_namespace_name(RelationGetNamespace(trigger->tg_relation));
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), "event_subscriptions") == 0 ||
+		strcmp(RelationGetRelationName(trigger->tg_relation), "event_deliveries") == 0)
+		ereport(ERROR,
+				(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
+							ES_MEMBERS(ES_TEXT("store", schema),
+									   ES_TEXT("table", RelationGetRelationName(trigger->tg_relation))),
+							"%s table %s of event store \"%s\" is refused: events could be lost",
+							command, RelationGetRelationName(trigger->tg_relation), schema),
+				 errhint("Use event_store.ack(), event_store.nack() and the other functions of subscriptions. To restore the rows of a dump, use pg_restore --disable-triggers.")));
 	ereport(ERROR,
 			(es_problem(ERRCODE_FEATURE_NOT_SUPPORTED,
 						ES_MEMBERS(ES_TEXT("store", schema),

@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
@@ -75,6 +76,9 @@ register_store(int64 number, bool owns_schema)
 	CommandCounterIncrement();
 }
 
+/* For what floors above keep of a store: it is dropped, in this transaction. */
+void		(*es_store_gone_hook) (int64 number) = NULL;
+
 /* Take a store off the registry, with the progress of its imports and its limits; tells whether create_store made its schema. */
 bool
 es_store_unregister(int64 number)
@@ -99,6 +103,8 @@ es_store_unregister(int64 number)
 	es_progress_forget_all(number);
 	es_tenant_limits_forget(number);
 	CommandCounterIncrement();
+	if (es_store_gone_hook != NULL)
+		es_store_gone_hook(number);
 	return owns_schema;
 }
 
@@ -109,13 +115,13 @@ has_tags(Oid nspid)
 }
 
 /*
- * Put the guard triggers on a table of a schema, and let them go with the
+ * Put the guard triggers on a table of a store, and let them go with the
  * extension: without this, DROP EXTENSION would ask for CASCADE.  (ALTER
  * TRIGGER ... DEPENDS ON EXTENSION records the same, but locks the extension
  * until commit, one create_store at a time.)
  */
-static void
-guard_table(Oid nspid, const char *table)
+void
+es_store_guard_table(Oid nspid, const char *table)
 {
 	static const char *const triggers[] = {"event_store_no_insert", "event_store_no_change", "event_store_no_truncate"};
 	ObjectAddress extension;
@@ -132,13 +138,15 @@ guard_table(Oid nspid, const char *table)
 	}
 }
 
+/* The same for all tables of a store that only we write, as far as they are there. */
 static void
 guard_tables(Oid nspid)
 {
-	guard_table(nspid, "event_log");
-	guard_table(nspid, "event_streams");
-	if (has_tags(nspid))
-		guard_table(nspid, "event_tags");
+	static const char *const tables[] = {"event_log", "event_streams", "event_tags", "event_subscriptions", "event_deliveries"};
+
+	for (int i = 0; i < lengthof(tables); i++)
+		if (OidIsValid(get_relname_relid(tables[i], nspid)))
+			es_store_guard_table(nspid, tables[i]);
 }
 
 /* The number in event_mark of a schema, 0 if there is none. */
@@ -278,11 +286,12 @@ es_store_role(text *argument, Oid *oid)
 void
 es_store_check_access(const char *access)
 {
-	if (strcmp(access, "reader") != 0 && strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
+	if (strcmp(access, "reader") != 0 && strcmp(access, "consumer") != 0 &&
+		strcmp(access, "writer") != 0 && strcmp(access, "admin") != 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("access", access)),
 							"access \"%s\" is unknown", access),
-				 errhint("Use reader, writer or admin.")));
+				 errhint("Use reader, consumer, writer or admin.")));
 }
 
 /* 60 random bits, not 0. */
@@ -355,6 +364,40 @@ es_store_create_again(const char *schema, int64 number, EsPayload payload)
 		es_statement_insert_mark(schema, number);
 	guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
+}
+
+/*
+ * Make the tables of a store's subscriptions if it has none yet, as the owner
+ * of the store.  The caller has checked that the current role may cause that.
+ */
+void
+es_store_need_subscription_tables(EsStore *store)
+{
+	Oid			nspid = store->nspid;
+	char	   *schema = pstrdup(NameStr(store->schema));
+	Relation	mark;
+	Oid			save_user;
+	int			save_context;
+
+	if (OidIsValid(get_relname_relid("event_deliveries", nspid)))
+		return;
+
+	/* whoever comes second waits here, and then finds them */
+	mark = table_open(store->mark, ShareUpdateExclusiveLock);
+	if (!OidIsValid(get_relname_relid("event_deliveries", nspid)))
+	{
+		/* a tenant's store gets them from those who are set to no tenant, too */
+		int			level = es_tenant_lift_guard();
+
+		GetUserIdAndSecContext(&save_user, &save_context);
+		SetUserIdAndSecContext(mark->rd_rel->relowner, save_context | SECURITY_LOCAL_USERID_CHANGE);
+		es_statement_create_subscription_tables(schema);
+		es_store_guard_table(nspid, "event_subscriptions");
+		es_store_guard_table(nspid, "event_deliveries");
+		SetUserIdAndSecContext(save_user, save_context);
+		AtEOXact_GUC(true, level);
+	}
+	table_close(mark, NoLock);
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_store);
@@ -478,6 +521,8 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 
 	es_store_check_access(access);
 	es_store_require_owner(store);
+	if (strcmp(access, "consumer") == 0)
+		es_store_need_subscription_tables(store);
 	es_statement_grant(schema, role, access);
 
 	/* GRANT on a schema that is not one's own only warns */
@@ -549,7 +594,7 @@ event_store_enable_tags(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&save_user, &save_context);
 	SetUserIdAndSecContext(log->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
 	es_statement_create_tags(schema);
-	guard_table(nspid, "event_tags");
+	es_store_guard_table(nspid, "event_tags");
 	SetUserIdAndSecContext(save_user, save_context);
 	CacheInvalidateRelcache(log);
 	CommandCounterIncrement();	/* this very statement is to know it too */

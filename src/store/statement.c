@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -19,6 +20,7 @@
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
@@ -112,6 +114,62 @@ static const char create_tags[] =
 "ALTER TABLE $S.event_tags ADD CONSTRAINT event_tags_pkey PRIMARY KEY (tag, position);";
 
 /*
+ * Subscriptions, which a store gets with its first one.  The columns that change
+ * with every fetch come first and are of fixed size, and there is room on the
+ * pages: then updates are HOT and little of a row goes to the WAL.  Deliveries
+ * come and go with every event, so they are vacuumed by number.
+ */
+static const char create_subscription_tables[] =
+"CREATE TABLE $S.event_subscriptions ("
+"	subscription_id pg_catalog.int8 NOT NULL,"
+"	read_position pg_catalog.int8 NOT NULL,"
+"	\"checkpoint\" pg_catalog.int8 NOT NULL,"
+"	taken pg_catalog.int8 NOT NULL,"
+"	given pg_catalog.int8 NOT NULL,"
+"	changed_at pg_catalog.timestamptz NOT NULL,"
+"	created_at pg_catalog.timestamptz NOT NULL,"
+"	lease pg_catalog.int8 NOT NULL,"
+"	retry_delay pg_catalog.int8 NOT NULL,"
+"	max_attempts pg_catalog.int4 NOT NULL,"
+"	max_in_flight pg_catalog.int4 NOT NULL,"
+"	buffer_size pg_catalog.int4 NOT NULL,"
+"	max_parked pg_catalog.int4 NOT NULL,"
+"	park_key pg_catalog.bool NOT NULL,"
+"	stopped pg_catalog.bool NOT NULL,"
+"	subscription_name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	partition_by pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+"	stream_name pg_catalog.text COLLATE pg_catalog.\"C\","
+"	category pg_catalog.text COLLATE pg_catalog.\"C\","
+"	types pg_catalog.text[] COLLATE pg_catalog.\"C\","
+"	filter pg_catalog.jsonpath,"
+"	last_problem pg_catalog.jsonb,"
+"	CONSTRAINT event_subscriptions_pkey PRIMARY KEY (subscription_name))"
+"	WITH (fillfactor = 40);"
+"CREATE TABLE $S.event_deliveries ("
+"	subscription_id pg_catalog.int8 NOT NULL,"
+"	position pg_catalog.int8 NOT NULL,"
+"	due_at pg_catalog.timestamptz NOT NULL,"
+"	key pg_catalog.int8 NOT NULL,"
+"	attempts pg_catalog.int4 NOT NULL,"
+"	lane pg_catalog.int2 NOT NULL,"
+"	state pg_catalog.\"char\" NOT NULL,"
+"	consumer pg_catalog.text COLLATE pg_catalog.\"C\","
+"	cause pg_catalog.text COLLATE pg_catalog.\"C\","
+"	reason pg_catalog.text,"
+"	CONSTRAINT event_deliveries_pkey PRIMARY KEY (subscription_id, lane, position))"
+"	WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);";
+
+/* Who was given rights on them by default privileges, as REVOKE writes it. */
+static const char subscription_grantees[] =
+"SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'"
+" ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END"
+" FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a"
+" WHERE c.oid OPERATOR(pg_catalog.=) $Q::pg_catalog.regclass AND a.grantee OPERATOR(pg_catalog.<>) c.relowner";
+
+/* Tables that a store may have besides those of every store, in the order in which they are made. */
+static const char *const extra_tables[] = {"event_subscriptions", "event_deliveries"};
+
+/*
  * Rows are guarded one by one against UPDATE and DELETE, so that an inheritance
  * parent is no way around, and also under session_replication_role = replica.
  * INSERT is guarded in the origin role only: a copy is filled in replica role.
@@ -142,6 +200,10 @@ static const char grant_writer[] =
 static const char grant_admin[] =
 "GRANT UPDATE, DELETE ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands TO $R;";
 
+static const char grant_consumer[] =
+"GRANT SELECT ON $S.event_subscriptions TO $R;"
+"GRANT SELECT, UPDATE ON $S.event_deliveries TO $R;";
+
 static const char revoke_all[] =
 "REVOKE ALL ON $S.event_log, $S.event_streams, $S.event_snapshots, $S.event_commands, $S.event_mark FROM $R;"
 "REVOKE ALL ON SEQUENCE $S.event_position FROM $R;"
@@ -160,7 +222,8 @@ static const char other_relations[] =
 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
 " WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}')"
 " AND c.relname OPERATOR(pg_catalog.<>) ALL"
-" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position,event_tags}')"
+" ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position,event_tags,"
+"event_subscriptions,event_deliveries}')"
 " ORDER BY c.oid USING OPERATOR(pg_catalog.<)";
 
 #define LOG_COLUMNS \
@@ -351,9 +414,54 @@ es_statement_insert_mark(const char *schema, int64 number)
 			{NULL, NULL}});
 }
 
+/*
+ * Create the tables of a store's subscriptions, owned by the caller.  Default
+ * privileges are for the tables of users: whoever writes those may not consume.
+ */
+void
+es_statement_create_subscription_tables(const char *schema)
+{
+	const char *args[][2] = {
+		{"S", quote_identifier(schema)},
+		{"Q", quote_literal_cstr(psprintf("%s.event_deliveries", quote_identifier(schema)))},
+		{"R", NULL},
+		{NULL, NULL}
+	};
+
+	run_in(schema, create_subscription_tables);
+	SPI_connect();
+	if (SPI_execute(expand(subscription_grantees, args), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for rights");
+	for (uint64 i = 0, n = SPI_processed; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		args[2][1] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		run("REVOKE ALL ON $S.event_subscriptions, $S.event_deliveries FROM $R", args);
+	}
+	SPI_finish();
+}
+
+/* Run a statement for each table that the store has besides those of every store; $T is its name. */
+static void
+run_on_extra_tables(const char *schema, const char *role, const char *template)
+{
+	Oid			nspid = get_namespace_oid(schema, false);
+
+	for (int i = 0; i < lengthof(extra_tables); i++)
+		if (OidIsValid(get_relname_relid(extra_tables[i], nspid)))
+			run(template,
+				(const char *[][2]) {
+					{"S", quote_identifier(schema)},
+					{"T", extra_tables[i]},
+					{"R", role},
+					{NULL, NULL}
+				});
+}
+
 void
 es_statement_drop_tables(const char *schema)
 {
+	run_on_extra_tables(schema, NULL, "DROP TABLE $S.$T");
 	run_in(schema, drop_tables);
 }
 
@@ -384,7 +492,10 @@ es_statement_drop_schema_if_empty(const char *schema)
 	return true;
 }
 
-/* access is reader, writer or admin, each with the rights of those before. */
+/*
+ * access is reader, writer or admin, each with the rights of those before, or
+ * consumer: a reader who handles events of subscriptions, whose tables are there.
+ */
 void
 es_statement_grant(const char *schema, const char *role, const char *access)
 {
@@ -395,7 +506,9 @@ es_statement_grant(const char *schema, const char *role, const char *access)
 	};
 
 	run(grant_reader, args);
-	if (strcmp(access, "reader") != 0)
+	if (strcmp(access, "consumer") == 0)
+		run(grant_consumer, args);
+	else if (strcmp(access, "reader") != 0)
 		run(grant_writer, args);
 	if (strcmp(access, "admin") == 0)
 		run(grant_admin, args);
@@ -404,6 +517,7 @@ es_statement_grant(const char *schema, const char *role, const char *access)
 void
 es_statement_revoke(const char *schema, const char *role)
 {
+	run_on_extra_tables(schema, quote_identifier(role), "REVOKE ALL ON $S.$T FROM $R");
 	run(revoke_all,
 		(const char *[][2]) {
 			{"S", quote_identifier(schema)},

@@ -34,6 +34,7 @@ extern char *es_statement_definition(Oid nspid);
 extern char *es_statement_tables(Oid nspid);
 extern char *es_statement_relations(const char *schema, int limit);
 extern void es_statement_create_tables(const char *schema, int64 number, EsPayload payload);
+extern void es_statement_create_subscription_tables(const char *schema);
 extern void es_statement_create_guards(const char *schema, const char *table);
 extern void es_statement_insert_mark(const char *schema, int64 number);
 extern void es_statement_drop_tables(const char *schema);

@@ -77,6 +77,7 @@ extern void es_tenant_note_schema(const char *name, const char *schema);
 
 /* store/tenant_switch */
 extern void es_tenant_switch(const char *name, Oid nspid, GucAction action);
+extern void es_tenant_enter(Oid nspid);
 
 /* store/tenant_guard */
 extern int	es_tenant_lift_guard(void);

@@ -464,6 +464,14 @@ event_store_grant_tenant(PG_FUNCTION_ARGS)
 	(void) es_tenant_own_row(registry, name, &tenant);
 	if (!OidIsValid(tenant.nspid))
 		es_tenant_broken(&tenant);
+	if (strcmp(access, "consumer") == 0)
+	{
+		EsStore    *store = es_store_of_schema(tenant.nspid);
+
+		if (store == NULL)
+			es_tenant_broken(&tenant);
+		es_store_need_subscription_tables(store);
+	}
 	es_statement_grant(get_namespace_name(tenant.nspid), role, access);
 	es_statement_grant_others(get_namespace_name(tenant.nspid), role, strcmp(access, "reader") != 0);
 	table_close(registry, NoLock);

@@ -24,6 +24,7 @@ cells=(
 	'append_json 1 off' 'append_bytes 1 off' 'read_stream_json 1 off' 'read_stream_bytes 1 off' 'read_all_json 1 off'
 	'hot_stream 8 on' 'hot_stream 32 on'
 	'import_table 1 off' 'import_file 1 off'
+	'queue_1 1 off' 'queue_10 1 off' 'queue_100 1 off'
 )
 
 # make_archive KIND: 100 events in each stream to read, ten at a time over all streams as they might have arrived, the same on both
@@ -78,6 +79,54 @@ import_script() {
 	esac
 }
 
+queued=10000                # the last events of the archive, as work to be done
+
+# queue_script SYSTEM N: the SQL that does all of it, N at a time: taken in one transaction, done in the next. The floor's queue is
+# a table of jobs with SKIP LOCKED, which knows no order, no retry and no end of its attempts.
+queue_script() {
+	local take done
+	case $1 in
+		floor)
+			take="WITH taken AS (UPDATE floor.queue SET taken_by = 'c', until = now() + interval '30 s', attempts = attempts + 1 WHERE position IN
+				(SELECT position FROM floor.queue WHERE until IS NULL OR until < now() ORDER BY position LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING position, data)
+				SELECT array_agg(position), count(data) INTO work, n FROM taken"
+			done="DELETE FROM floor.queue WHERE position = ANY (work)" ;;
+		event_store)
+			take="SELECT array_agg(position), count(data) INTO work, n FROM event_store.fetch('queue', 'c', $2, '0')"
+			done="PERFORM event_store.ack('queue', 'c', work)" ;;
+	esac
+	cat <<-END
+		DO \$\$
+		DECLARE
+			work bigint[];
+			n bigint;
+		BEGIN
+			LOOP
+				$take;
+				COMMIT;
+				EXIT WHEN n = 0;
+				$done;
+				COMMIT;
+			END LOOP;
+		END \$\$;
+	END
+}
+
+# make_queue: all of it still to be done
+make_queue() {
+	sql -v queued=$queued -f - <<-'END' >/dev/null
+		DROP TABLE IF EXISTS floor.queue;
+		CREATE TABLE floor.queue (position bigint PRIMARY KEY, stream_id bigint, event_type text, data jsonb, metadata jsonb, until timestamptz, attempts int DEFAULT 0, taken_by text);
+		INSERT INTO floor.queue SELECT position, stream_id, event_type, data, metadata FROM floor.archive_jsonb
+		WHERE position > (SELECT max(position) FROM floor.archive_jsonb) - :queued ORDER BY position;
+		SET search_path = archive_jsonb;
+		SELECT event_store.create_subscription('queue', if_not_exists => true);
+		SELECT event_store.delete_subscription('queue');
+		SELECT event_store.create_subscription('queue', start_from => (event_store.head() - :queued)::text);
+		VACUUM ANALYZE floor.queue, archive_jsonb.event_deliveries, archive_jsonb.event_subscriptions;
+	END
+}
+
 wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 # slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
@@ -86,7 +135,7 @@ slice() {
 	[[ $system-$what != event_store-hot_stream ]] || hot=on
 	case $what in *_json) kind=json ;; *_bytes) kind=bytea ;; esac
 	case $what in
-		read_*) store=archive_$kind ;;
+		read_* | queue_*) store=archive_$kind ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
 	[[ $store == archive_* ]] || make_event_tables "$what" "$kind"
@@ -97,6 +146,7 @@ slice() {
 			SELECT event_store.create_store('bench');
 		END
 	fi
+	[[ $what != queue_* ]] || make_queue
 	wal0=$(wal)
 	sleep 0.2               # until the last psql's process has ended and is counted
 	cpu0=$(children_cpu)
@@ -105,6 +155,11 @@ slice() {
 		{ echo "SET search_path = $store, public; SET synchronous_commit = $sync;"; import_script "$system" "$what"; } | sql -f - >/dev/null
 		calls=$lines
 		tps=$((lines * 1000000 / (${EPOCHREALTIME/./} - started)))
+	elif [[ $what == queue_* ]]; then
+		started=${EPOCHREALTIME/./}
+		{ echo "SET search_path = $store, public; SET synchronous_commit = $sync;"; queue_script "$system" "${what#queue_}"; } | sql -f - >/dev/null
+		calls=$queued
+		tps=$((queued * 1000000 / (${EPOCHREALTIME/./} - started)))
 	else
 		script "$system" "$what" | PGOPTIONS="-c search_path=$store -c synchronous_commit=$sync -c event_store.hot_streams=$hot" es_as_postgres pgbench \
 			-n -M prepared -c "$clients" -j $((clients < 2 ? 1 : 2)) -T "$secs" -D first=$first -D k=$((streams / clients)) -D i=0 -D n="$n" \
@@ -158,4 +213,14 @@ if [[ model =~ ${BENCH_ONLY:-.} ]]; then . "$here/model.sh"; fi
 if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo
 	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"
+fi
+if [[ task =~ ${BENCH_ONLY:-.} ]]; then
+	echo
+	make_event_tables
+	sql -v samples=500 -v what=idle -f - <"$here/task.sql"
+	script event_store append_one | PGOPTIONS="-c search_path=bench -c synchronous_commit=off" es_as_postgres pgbench -n -M prepared -c 8 -j 2 \
+		-T 30 -D first=$first -D k=$((streams / 8)) -D i=0 -D n=1 -D data="$data" -D metadata="$metadata" -D id=$id -D events=[] \
+		-f - >"$work/pgbench" 2>&1 &
+	sql -v samples=200 -v what='beside 8 clients that append' -f - <"$here/task.sql"
+	wait $! || { cat "$work/pgbench" >&2; exit 1; }
 fi

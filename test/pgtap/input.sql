@@ -255,6 +255,8 @@ SELECT is(pg_temp.refused('SET LOCAL transaction_read_only = on; ' || command), 
 	($$SELECT event_store.set_stream_metadata('order-1')$$, '25006 +'),
 	($$CALL event_store.scavenge_store()$$, '25006 +'),
 	($$SELECT event_store.link_event('links', '00000000-0000-4000-8000-000000000001')$$, '25006 +'),
+	($$SELECT event_store.create_subscription('s')$$, '25006 +'), ($$SELECT event_store.fetch('s', 'c')$$, '25006 +'), ($$SELECT event_store.ack('s', 'c', '{1}')$$, '25006 +'),
+	($$SELECT * FROM event_store.subscriptions$$, '00000 -'),
 	($$SELECT event_store.create_store('new')$$, '25006 +'),
 	($$SELECT event_store.attach_store('shop')$$, '25006 +'),
 	($$SELECT event_store.drop_store('shop', 'shop')$$, '25006 +'),
@@ -318,6 +320,14 @@ SELECT results_eq('SELECT first_version, last_version, last_position - first_pos
 SELECT results_eq($$SELECT count(*), min(version), max(version), count(*) FILTER (WHERE data = to_jsonb(version)), max(position) - min(position) FROM event_store.read_stream('hundred', max_count => NULL)$$,
 	'VALUES (100000::bigint, 1::bigint, 100000::bigint, 100000::bigint, 99999::bigint)', 'all are there, in order');
 SELECT is((SELECT a.first_version FROM event_store.append_event('hundred', 'N', expected => 100000) a), 100001::bigint, 'and the stream goes on');
+
+-- a filter that matches nothing keeps how far it has come, and does not hold its caller until then
+SELECT event_store.create_subscription('nothing', filter => '$.nothing == 1');
+SELECT is((SELECT count(*)::int FROM event_store.fetch('nothing', 'c', timeout => '1 hour')), 0, 'a fetch that found nothing in 100,000 events returns');
+SELECT ok(read_position BETWEEN 100000 AND event_store.horizon() - 2, 'it has kept how far it has come') FROM event_store.subscriptions;
+SELECT is((SELECT count(*)::int FROM event_store.fetch('nothing', 'c', timeout => '0')), 0, 'the next one goes on');
+SELECT is(read_position, event_store.horizon() - 1, 'and comes to the end') FROM event_store.subscriptions;
+SELECT is(lag_events, 0::bigint, 'without a lag') FROM event_store.subscriptions;
 
 -- a call that failed leaves nothing held
 SELECT is((SELECT count(*)::int FROM event_store.in_flight()), 0, 'nothing is in flight');

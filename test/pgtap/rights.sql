@@ -30,8 +30,13 @@ DO $$ BEGIN
 	PERFORM event_store.register_command('Count', 'order', 'pg_temp.count_once');
 	PERFORM event_store.register_upcaster('Old', 'pg_temp.upcast');
 	PERFORM event_store.register_middleware('old', 'after_failure', 'pg_temp.upcast');
+	PERFORM event_store.create_subscription('work');
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
+
+SET ROLE regress_es_owner;
+SELECT event_store.schedule('nightly', '0 3 * * *', 'SELECT 1');
+RESET ROLE;
 
 CREATE TABLE public.lines (line int, stream text, type text, data jsonb);
 CREATE TABLE public.secret_lines (LIKE public.lines);
@@ -121,6 +126,27 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT set_config('search_path', 'sales', true), event_store.wait_for_event('A', timeout => '0')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT set_config('search_path', 'sales', true), event_store.assert_correlated('A', 'B')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT set_config('search_path', 'sales', true), event_store.assert_command('order-1', '[]', 'Count', '{"id": "1"}', '{"type": "Counted"}')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	-- subscriptions: an admin manages them, an admin and a consumer (below) handle their events, a reader sees how far they are
+	($$SELECT event_store.create_subscription('mine')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.alter_subscription('work', 1)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.reset_subscription('work')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.stop_subscription('work')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.resume_subscription('work')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.delete_subscription('work')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.fetch('work', 'a', 1, '0')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.extend('work', 'a')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.release('work', 'a')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.replay_parked('work')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.ack('work', 'a', '{99}')$$, 'VE009', 'VE009', 'VE009', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.ack_to('work', 'a', 99)$$, 'VE009', 'VE009', 'VE009', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.nack('work', 'a', '{99}')$$, 'VE009', 'VE009', 'VE009', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.discard_parked('work', '{99}')$$, '42704', '42704', '42704', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.parked_events('work')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT event_store.subscription_status()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT * FROM event_store.subscriptions$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	($$SELECT * FROM sales.event_subscriptions, sales.event_deliveries$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$UPDATE sales.event_subscriptions SET read_position = 1$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
+	($$INSERT INTO sales.event_deliveries VALUES (1, 1, now(), 1, 1, 0, 'g')$$, '0A000', '0A000', '42501', '42501', '42501', '42501', '42501'),
 	-- streams and whole stores
 	($$SELECT event_store.delete_stream('order-1')$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.delete_stream('order-1', hard => true)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
@@ -266,6 +292,21 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT * FROM event_store.telemetry_handlers$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$DELETE FROM event_store.metric_definitions$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$DELETE FROM event_store.telemetry_attachments$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.telemetry_poll('p', 'SELECT 1', '1 min')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.telemetry_unpoll('p')$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- background tasks: who may register things in the database or owns the store
+	($$SELECT event_store.schedule('s', '1 day', 'SELECT 1')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unschedule('nightly')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42704'),
+	($$SELECT event_store.resume_task('schedule', 'nightly')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42704'),
+	($$SELECT event_store.next_run('1 day')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT 1 / count(*) FROM event_store.schedules$$, 'ok', 'ok', '22012', '22012', '22012', '22012', '22012'),
+	($$SELECT 1 / count(*) FROM event_store.tasks$$, 'ok', 'ok', '22012', '22012', '22012', '22012', '22012'),
+	($$SELECT * FROM event_store.workers$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.task_status(1), event_store.worker_status()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.task_backoff(1, 0)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.task$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.task_failure$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$UPDATE event_store.schedule SET command = 'SELECT 2'$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	-- the registry and the schema of the extension
 	($$INSERT INTO event_store.store_registry VALUES (1, true, now())$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$UPDATE event_store.store_registry SET owns_schema = true$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
@@ -367,6 +408,23 @@ SELECT is(pg_temp.rights('regress_es_admin'),
 	'schema USAGE; event_commands DELETE INSERT SELECT UPDATE; event_log DELETE INSERT SELECT UPDATE; event_mark SELECT; event_snapshots DELETE INSERT SELECT UPDATE; event_streams DELETE INSERT SELECT UPDATE',
 	'the rights of an admin');
 SET ROLE regress_es_owner;
+SELECT event_store.grant_store('sales', 'regress_es_nobody', 'consumer');
+RESET ROLE;
+SELECT is(pg_temp.rights('regress_es_nobody'),
+	'schema USAGE; event_commands SELECT; event_deliveries SELECT UPDATE; event_log SELECT; event_mark SELECT; event_snapshots SELECT; event_streams SELECT; event_subscriptions SELECT',
+	'the rights of a consumer');
+SELECT is(pg_temp.state_as('regress_es_nobody', command), state, 'as a consumer: ' || command)
+FROM (VALUES
+	($$SELECT event_store.fetch('work', 'a', 1, '0')$$, '00000'),
+	($$SELECT event_store.ack('work', 'a', '{99}')$$, 'VE009'),
+	($$SELECT event_store.nack('work', 'a', '{99}')$$, 'VE009'),
+	($$SELECT event_store.extend('work', 'a'), event_store.release('work', 'a'), event_store.replay_parked('work')$$, '00000'),
+	($$SELECT event_store.stop_subscription('work')$$, '42501'),
+	($$SELECT event_store.append_event('order-1', 'A')$$, '42501'),
+	($$UPDATE sales.event_deliveries SET position = 1$$, '00000'),
+	($$DELETE FROM sales.event_deliveries$$, '42501')) v(command, state);
+SET ROLE regress_es_owner;
+SELECT event_store.revoke_store('sales', 'regress_es_nobody');
 SELECT event_store.grant_store('sales', 'regress_es_nobody', 'admin');
 SELECT event_store.grant_store('sales', 'regress_es_nobody', 'reader');
 RESET ROLE;

@@ -308,7 +308,7 @@ my $background = q{
 	SELECT string_agg(backend_type, ', ' ORDER BY backend_type)
 	FROM pg_stat_activity WHERE backend_type LIKE 'event\_store%'};
 is( $node->safe_psql('postgres', $background),
-	'event_store launcher, event_store worker',
+	'event_store launcher, event_store scheduler',
 	'launcher and worker run on the primary');
 
 {
@@ -342,6 +342,11 @@ is( $node->safe_psql('postgres', $background),
 
 sqlstate_is($standby, 'SELECT * FROM ' . append('order-1'),
 	'25006', 'a standby refuses to append');
+$node->safe_psql('postgres', q{SELECT event_store.create_subscription('work')});
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q{SELECT subscription, checkpoint FROM event_store.subscriptions}),
+	'work|0', 'it shows subscriptions');
+sqlstate_is($standby, q{SELECT event_store.fetch('work', 'c')}, '25006', 'but gives no events out');
 is($standby->safe_psql('postgres', $background), '',
 	'neither runs on a standby');
 is( $standby->safe_psql('postgres', 'SELECT event_store.head()'),
@@ -369,7 +374,7 @@ $node->stop;
 $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 ok( $standby->poll_query_until(
-		'postgres', $background, 'event_store launcher, event_store worker'),
+		'postgres', $background, 'event_store launcher, event_store scheduler'),
 	'both run after the promotion');
 my $after = $standby->safe_psql('postgres',
 	'SELECT first_position FROM ' . append('order-1'));

@@ -74,6 +74,12 @@ is($subscriber->safe_psql('postgres', 'SELECT sum(violations) FROM event_store.v
 is( $subscriber->safe_psql('postgres', q{SELECT e.version FROM event_store.read_stream('before-1', 3, 1) s, event_store.event(s.event_id) e}),
 	3, 'events are found by the same ids');
 
+# A copy serves subscriptions of its own, up to the mark.
+$subscriber->safe_psql('postgres', q{SELECT event_store.create_subscription('there', category => 'slow')});
+is( $subscriber->safe_psql('postgres', q{SELECT event_store.ack('there', 'c', array_agg(position)) FROM event_store.fetch('there', 'c', 10, '10 s')}),
+	1, 'a consumer on the copy gets its events');
+is($subscriber->safe_psql('postgres', q{SELECT checkpoint, lag_events FROM event_store.subscriptions}), '121|0', 'and is at the end');
+
 my ($ret, $out, $err) = $subscriber->psql('postgres',
 	q{\set VERBOSITY sqlstate} . "\n" . q{SELECT event_store.append_event('mine-1', 'A')});
 like($err, qr/55000/, 'nobody appends to a copy');
