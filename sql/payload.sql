@@ -141,6 +141,14 @@ SELECT event_store.append('c-2', ARRAY[ROW('Taken', '\x02', NULL, NULL, NULL, NU
 SELECT type, data FROM event_store.read_by_query('{"tags": ["seat:1"]}');
 SELECT invariant FROM event_store.verify_store() WHERE violations <> 0;
 
+-- subscriptions: paths go over jsonb, which consumers get
+SELECT event_store.create_subscription('kept', filter => '$ == "AQ==" || $ == "AAE="', partition_by => '$', start_from => 'origin');
+SELECT type, data FROM event_store.fetch('kept', 'me', 10, '0');
+SET search_path = kept_json, public;
+SELECT event_store.create_subscription('kept', filter => '$.n == 1 || $.k == 1', partition_by => '$.n', start_from => 'origin');
+SELECT type, data FROM event_store.fetch('kept', 'me', 10, '0');
+SET search_path = kept_bytes, public;
+
 -- upcasters see jsonb and what they return comes in any type
 CREATE FUNCTION public.kept_upcast(data jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$SELECT jsonb_build_object('old', data)$$;
 SELECT event_store.register_upcaster('Happened', 'public.kept_upcast(jsonb)');

@@ -127,14 +127,6 @@ make_queue() {
 	END
 }
 
-# children_cpu: seconds of CPU of the server's processes that have ended, in clock ticks
-children_cpu() {
-	local stat
-	stat=$(<"/proc/$postmaster/stat")
-	set -- ${stat##*) }
-	echo $((${14} + ${15}))
-}
-
 wal() { sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'"; }
 
 # slice REP SYSTEM WORK CLIENTS SYNC: run one slice, add its line to the results
@@ -143,8 +135,7 @@ slice() {
 	[[ $system-$what != event_store-hot_stream ]] || hot=on
 	case $what in *_json) kind=json ;; *_bytes) kind=bytea ;; esac
 	case $what in
-		queue_*) store=archive_jsonb ;;
-		read_*) store=archive_$kind ;;
+		read_* | queue_*) store=archive_$kind ;;
 		append_[0-9]*) n=${what#append_} events=$(events "$n") ;;
 	esac
 	[[ $store == archive_* ]] || make_event_tables "$what" "$kind"
