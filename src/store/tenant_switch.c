@@ -42,11 +42,24 @@ typedef struct Before
 	int			level;
 } Before;
 
+/* The quoted name of a schema; an error if it has been dropped. */
+static const char *
+quoted_schema(Oid nspid)
+{
+	char	   *schema = get_namespace_name(nspid);
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_STORE_NOT_FOUND, ES_MEMBERS(ES_INT("schema", nspid)),
+							"the schema that this is for does not exist any more")));
+	return quote_identifier(schema);
+}
+
 /* The search_path of a tenant's schema, palloc'd. */
 static char *
 tenant_path(Oid nspid)
 {
-	return psprintf("%s, %s%spg_temp", quote_identifier(get_namespace_name(nspid)), es_tenant_shared_schemas,
+	return psprintf("%s, %s%spg_temp", quoted_schema(nspid), es_tenant_shared_schemas,
 					es_tenant_shared_schemas[0] == '\0' ? "" : ", ");
 }
 
@@ -81,13 +94,13 @@ es_tenant_enter(Oid nspid)
 	EsTenant	tenant;
 
 	if (OidIsValid(nspid) && es_tenant_of_schema(nspid, &tenant))
-		switch_to(&tenant, GUC_ACTION_SAVE);
-	else
 	{
-		set("event_store.tenant", "", GUC_ACTION_SAVE);
-		set("search_path", OidIsValid(nspid) ? psprintf("%s, pg_temp", quote_identifier(get_namespace_name(nspid))) :
-			"pg_catalog, pg_temp", GUC_ACTION_SAVE);
+		switch_to(&tenant, GUC_ACTION_SAVE);
+		return;
 	}
+	set("event_store.tenant", "", GUC_ACTION_SAVE);
+	set("search_path", OidIsValid(nspid) ? psprintf("%s, pg_temp", quoted_schema(nspid)) : "pg_catalog, pg_temp",
+		GUC_ACTION_SAVE);
 }
 
 /* The usable tenant that the first argument names. */
