@@ -71,6 +71,8 @@ SELECT put('small', 'g'), put('small', 'h');
 SELECT put('small', 's') > '1' AS existing_streams_go_on;
 SELECT used, amount, action, refused FROM event_store.tenant_usage('small') WHERE what = 'streams';
 SELECT * FROM event_store.with_tenant('small', 'SELECT count(*) FROM event_store.delete_stream(''g'')') AS (n bigint);
+-- streams are counted again at most a hundredth of the time
+DO $$ BEGIN FOR i IN 1..600 LOOP EXIT WHEN put('small', 'h') NOT LIKE '429%'; PERFORM pg_sleep(0.1); END LOOP; END $$;
 SELECT put('small', 'h');
 
 -- storage

@@ -95,6 +95,17 @@ es_extension_check_version(void)
 				 errhint("Run ALTER EXTENSION event_store UPDATE, or restart the server with the library of the installed version.")));
 }
 
+/* A table of the extension, opened. */
+Relation
+es_extension_open(const char *name, LOCKMODE lockmode)
+{
+	Oid			relid = es_extension_relation(name);
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "table event_store.%s is missing", name);
+	return table_open(relid, lockmode);
+}
+
 PG_FUNCTION_INFO_V1(event_store_check_schema);
 
 /*

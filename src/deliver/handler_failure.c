@@ -43,24 +43,10 @@ es_handler_blameless(int sqlstate)
 Jsonb *
 es_handler_problem(const char *name, const ErrorData *error, int64 position, int attempts)
 {
-	EsFailure	failure = {
-		.sqlstate = error->sqlerrcode,
-		.message = error->message,
-		.detail = error->detail,
-		.hint = error->hint,
-		.schema = error->schema_name,
-		.table = error->table_name,
-		.column = error->column_name,
-		.constraint = error->constraint_name,
-		.datatype = error->datatype_name,
-		.context = error->context,
-		.query = error->internalquery,
-		.file = error->filename,
-		.function = error->funcname,
-		.line = error->lineno,
-	};
+	EsFailure	failure = es_failure_of(error);
 	StringInfoData members;
 
+	failure.query = error->internalquery;
 	initStringInfo(&members);
 	appendStringInfoString(&members, "{\"handler\":");
 	escape_json(&members, name);

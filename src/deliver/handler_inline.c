@@ -76,7 +76,7 @@ load(void)
 		registered = true;
 	}
 	before = generation;
-	registry = table_open(es_extension_relation("handler_registry"), AccessShareLock);
+	registry = es_extension_open("handler_registry", AccessShareLock);
 	scan = systable_beginscan(registry, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{

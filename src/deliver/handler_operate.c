@@ -51,7 +51,7 @@ own_row(Relation registry, const char *name)
 void
 es_handler_require_owner(const char *name, int *concurrency)
 {
-	Relation	registry = table_open(es_extension_relation("handler_registry"), AccessShareLock);
+	Relation	registry = es_extension_open("handler_registry", AccessShareLock);
 	HeapTuple	row = own_row(registry, name);
 	bool		isnull;
 
@@ -407,7 +407,7 @@ event_store_handler_delete(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	es_require_writable();
-	registry = table_open(es_extension_relation("handler_registry"), ShareRowExclusiveLock);
+	registry = es_extension_open("handler_registry", ShareRowExclusiveLock);
 	row = own_row(registry, name);
 	concurrency = DatumGetInt32(heap_getattr(row, HANDLER_CONCURRENCY + 1, RelationGetDescr(registry), &isnull));
 	CatalogTupleDelete(registry, &row->t_self);

@@ -193,12 +193,11 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, 
 {
 	Relation	rel;
 	HeapTuple	old;
-	HeapTuple	tuple;
 	char	   *kind = TextDatumGetCString(values[HANDLER_KIND]);
 	bool		stateless = strcmp(kind, es_handler_kind_name(ES_HANDLER_INLINE)) == 0 ||
 		strcmp(kind, es_handler_kind_name(ES_HANDLER_LIVE)) == 0;
 
-	rel = table_open(es_extension_relation("handler_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("handler_registry", ShareRowExclusiveLock);
 	old = es_registry_row_to_change(rel, "handler", name, HANDLER_OWNER);
 	if (old != NULL && !replace)
 		ereport(ERROR,
@@ -217,14 +216,7 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, 
 	}
 	else
 		values[HANDLER_NUMBER] = Int64GetDatum(next_number(rel));
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	if (old == NULL)
-		CatalogTupleInsert(rel, tuple);
-	else
-		CatalogTupleUpdate(rel, &old->t_self, tuple);
-	CacheInvalidateRelcache(rel);
-	table_close(rel, NoLock);
-	CommandCounterIncrement();
+	es_registry_write(rel, old, values, nulls);
 
 	/* where it begins is settled now, and what is wrong with its functions comes out */
 	if (stateless)

@@ -165,7 +165,7 @@ step_handler(EsTask *task)
 static EsTaskNext
 step_spawner(EsTask *task)
 {
-	Relation	handlers = table_open(es_extension_relation("handler_registry"), AccessShareLock);
+	Relation	handlers = es_extension_open("handler_registry", AccessShareLock);
 	HeapTuple	row = es_prepared_find_row(handlers, task->name);
 	int			concurrency = 0;
 	bool		isnull;
@@ -202,7 +202,7 @@ step_spawner(EsTask *task)
 static void
 tenant_made(void)
 {
-	Relation	handlers = table_open(es_extension_relation("handler_registry"), AccessShareLock);
+	Relation	handlers = es_extension_open("handler_registry", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(handlers, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 

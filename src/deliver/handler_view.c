@@ -70,7 +70,7 @@ open_view(FunctionCallInfo fcinfo, View *view)
 	if (store == NULL || store->defect != NULL || strlen(view->name) >= ES_PREPARED_NAME ||
 		pg_class_aclcheck(store->log, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return false;
-	registry = table_open(es_extension_relation("handler_registry"), AccessShareLock);
+	registry = es_extension_open("handler_registry", AccessShareLock);
 	row = es_prepared_find_row(registry, view->name);
 	if (row != NULL)
 		heap_deform_tuple(row, RelationGetDescr(registry), values, nulls);

@@ -87,7 +87,7 @@ awaited(const char *name, const Datum *values)
 static List *
 handlers_of(EsStore *store, const EsNames *names)
 {
-	Relation	registry = table_open(es_extension_relation("handler_registry"), AccessShareLock);
+	Relation	registry = es_extension_open("handler_registry", AccessShareLock);
 	List	   *result = NIL;
 	Datum		values[HANDLER_NCOLUMNS];
 	bool		nulls[HANDLER_NCOLUMNS];

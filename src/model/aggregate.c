@@ -66,7 +66,7 @@ add_function(EsAggregate *aggregate, const char *signature, EsApply *apply)
 static void
 load_functions_by_type(EsAggregate *aggregate)
 {
-	Relation	rel = table_open(es_extension_relation("aggregate_apply"), AccessShareLock);
+	Relation	rel = es_extension_open("aggregate_apply", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;

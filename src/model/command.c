@@ -271,7 +271,6 @@ event_store_register_command(PG_FUNCTION_ARGS)
 	Oid			function;
 	Relation	rel;
 	HeapTuple	old;
-	HeapTuple	tuple;
 
 	es_require_argument(fcinfo, 0, "type");
 	es_require_argument(fcinfo, 1, "aggregate");
@@ -322,21 +321,14 @@ event_store_register_command(PG_FUNCTION_ARGS)
 	values[COMMAND_OWNER] = ObjectIdGetDatum(GetUserId());
 	values[COMMAND_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 
-	rel = table_open(es_extension_relation("command_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("command_registry", ShareRowExclusiveLock);
 	old = es_registry_row_to_change(rel, "command", type, COMMAND_OWNER);
 	if (old != NULL && !PG_GETARG_BOOL(9))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("command", type)),
 							"command \"%s\" is already registered", type),
 				 errhint("Pass replace => true to change it.")));
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	if (old == NULL)
-		CatalogTupleInsert(rel, tuple);
-	else
-		CatalogTupleUpdate(rel, &old->t_self, tuple);
-	CacheInvalidateRelcache(rel);
-	table_close(rel, NoLock);
-	CommandCounterIncrement();
+	es_registry_write(rel, old, values, nulls);
 	PG_RETURN_VOID();
 }
 
@@ -348,7 +340,7 @@ event_store_unregister_command(PG_FUNCTION_ARGS)
 	HeapTuple	old;
 
 	es_require_writable();
-	rel = table_open(es_extension_relation("command_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("command_registry", ShareRowExclusiveLock);
 	old = es_registry_row_to_change(rel, "command", type, COMMAND_OWNER);
 	if (old == NULL)
 		ereport(ERROR,

@@ -184,7 +184,7 @@ load(EsPrepared *prepared, const Datum *no_values, const bool *no_nulls)
 {
 	static const int param = PARAM_PIPELINE;
 	EsMiddleware *middleware = (EsMiddleware *) prepared;
-	Relation	rel = table_open(es_extension_relation("middleware_registry"), AccessShareLock);
+	Relation	rel = es_extension_open("middleware_registry", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 
@@ -329,7 +329,6 @@ event_store_register_middleware(PG_FUNCTION_ARGS)
 	Oid			function;
 	Relation	rel;
 	HeapTuple	old;
-	HeapTuple	tuple;
 
 	es_require_argument(fcinfo, 0, "name");
 	es_require_argument(fcinfo, 1, "stage");
@@ -356,21 +355,14 @@ event_store_register_middleware(PG_FUNCTION_ARGS)
 	values[MIDDLEWARE_OWNER] = ObjectIdGetDatum(GetUserId());
 	values[MIDDLEWARE_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 
-	rel = table_open(es_extension_relation("middleware_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("middleware_registry", ShareRowExclusiveLock);
 	old = row_to_change(rel, name, stage);
 	if (old != NULL && !PG_GETARG_BOOL(4))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("middleware", name), ES_TEXT("stage", stage)),
 							"middleware \"%s\" is already registered in stage %s", name, stage),
 				 errhint("Pass replace => true to change it.")));
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	if (old == NULL)
-		CatalogTupleInsert(rel, tuple);
-	else
-		CatalogTupleUpdate(rel, &old->t_self, tuple);
-	CacheInvalidateRelcache(rel);
-	table_close(rel, NoLock);
-	CommandCounterIncrement();
+	es_registry_write(rel, old, values, nulls);
 	PG_RETURN_VOID();
 }
 
@@ -387,7 +379,7 @@ event_store_unregister_middleware(PG_FUNCTION_ARGS)
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (!PG_ARGISNULL(1))
 		only = stage_names[stage_of(text_to_cstring(PG_GETARG_TEXT_PP(1)))];
-	rel = table_open(es_extension_relation("middleware_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("middleware_registry", ShareRowExclusiveLock);
 	for (int i = 0; i < ES_STAGE_COUNT; i++)
 	{
 		HeapTuple	old = only == NULL || only == stage_names[i] ? row_to_change(rel, name, stage_names[i]) : NULL;

@@ -132,7 +132,7 @@ delete_functions_by_type(Relation rel, const char *name)
 static void
 write_definition(Definition *def, Relation rel, HeapTuple old)
 {
-	Relation	functions = table_open(es_extension_relation("aggregate_apply"), RowExclusiveLock);
+	Relation	functions = es_extension_open("aggregate_apply", RowExclusiveLock);
 	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), def->values, def->nulls);
 
 	if (old == NULL)
@@ -215,7 +215,7 @@ event_store_register_aggregate(PG_FUNCTION_ARGS)
 	def.values[AGGREGATE_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 
 	/* one registration at a time, so that the check below holds */
-	rel = table_open(es_extension_relation("aggregate_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("aggregate_registry", ShareRowExclusiveLock);
 	old = es_registry_row_to_change(rel, "aggregate", def.name, AGGREGATE_OWNER);
 	if (old != NULL && !PG_GETARG_BOOL(8))
 		ereport(ERROR,
@@ -236,14 +236,14 @@ event_store_unregister_aggregate(PG_FUNCTION_ARGS)
 	HeapTuple	old;
 
 	es_require_writable();
-	rel = table_open(es_extension_relation("aggregate_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("aggregate_registry", ShareRowExclusiveLock);
 	old = es_registry_row_to_change(rel, "aggregate", name, AGGREGATE_OWNER);
 	if (old == NULL)
 		ereport(ERROR,
 				(es_problem(ERRCODE_UNDEFINED_OBJECT, ES_MEMBERS(ES_TEXT("aggregate", name)),
 							"aggregate \"%s\" is not registered", name),
 				 errhint("The table event_store.aggregate_registry lists the aggregates.")));
-	functions = table_open(es_extension_relation("aggregate_apply"), RowExclusiveLock);
+	functions = es_extension_open("aggregate_apply", RowExclusiveLock);
 	delete_functions_by_type(functions, name);
 	CatalogTupleDelete(rel, &old->t_self);
 	CacheInvalidateRelcache(rel);

@@ -10,11 +10,15 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 
 #include "base/compat.h"
 #include "base/errors.h"
@@ -98,4 +102,19 @@ es_registry_find_pair(Relation rel, const char *first, const ScanKeyData *second
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
 	return tuple;
+}
+
+/* Write a row in the place of the old one, or with NULL as a new one, for all sessions to look again; closes the table. */
+void
+es_registry_write(Relation rel, HeapTuple old, Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	if (old == NULL)
+		CatalogTupleInsert(rel, tuple);
+	else
+		CatalogTupleUpdate(rel, &old->t_self, tuple);
+	CacheInvalidateRelcache(rel);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
 }

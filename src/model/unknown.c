@@ -48,8 +48,8 @@ typedef struct Taker
 static List *
 read_takers(void)
 {
-	Relation	rel = table_open(es_extension_relation("aggregate_registry"), AccessShareLock);
-	Relation	functions = table_open(es_extension_relation("aggregate_apply"), AccessShareLock);
+	Relation	rel = es_extension_open("aggregate_registry", AccessShareLock);
+	Relation	functions = es_extension_open("aggregate_apply", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	List	   *takers = NIL;
 	HeapTuple	tuple;

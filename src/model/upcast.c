@@ -127,7 +127,7 @@ static void
 load(EsPrepared *prepared, const Datum *no_values, const bool *no_nulls)
 {
 	EsUpcasters *upcasters = (EsUpcasters *) prepared;
-	Relation	rel = table_open(es_extension_relation("upcaster_registry"), AccessShareLock);
+	Relation	rel = es_extension_open("upcaster_registry", AccessShareLock);
 	Relation	index = index_open(es_primary_key(rel), AccessShareLock);
 	SysScanDesc scan = systable_beginscan_ordered(rel, index, NULL, 0, NULL);
 	HeapTuple	tuple;

@@ -135,7 +135,6 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 	Oid			function;
 	Relation	rel;
 	HeapTuple	old;
-	HeapTuple	tuple;
 
 	es_require_argument(fcinfo, 0, "event_type");
 	es_require_argument(fcinfo, 1, "function");
@@ -169,21 +168,14 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 	values[UPCASTER_OWNER] = ObjectIdGetDatum(GetUserId());
 	values[UPCASTER_REGISTERED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 
-	rel = table_open(es_extension_relation("upcaster_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("upcaster_registry", ShareRowExclusiveLock);
 	old = row_to_change(rel, type, from_version);
 	if (old != NULL && !PG_GETARG_BOOL(3))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("event_type", type), ES_INT("from_version", from_version)),
 							"there is an upcaster for \"%s\" from version %d already", type, from_version),
 				 errhint("Pass replace => true to change it.")));
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	if (old == NULL)
-		CatalogTupleInsert(rel, tuple);
-	else
-		CatalogTupleUpdate(rel, &old->t_self, tuple);
-	CacheInvalidateRelcache(rel);
-	table_close(rel, NoLock);
-	CommandCounterIncrement();
+	es_registry_write(rel, old, values, nulls);
 	PG_RETURN_VOID();
 }
 
@@ -196,7 +188,7 @@ event_store_unregister_upcaster(PG_FUNCTION_ARGS)
 	HeapTuple	old;
 
 	es_require_writable();
-	rel = table_open(es_extension_relation("upcaster_registry"), ShareRowExclusiveLock);
+	rel = es_extension_open("upcaster_registry", ShareRowExclusiveLock);
 	old = row_to_change(rel, type, from_version);
 	if (old == NULL)
 		ereport(ERROR,

@@ -454,11 +454,7 @@ EsHandlerInit(void)
 static Relation
 open_attachments(void)
 {
-	Oid			relid = es_extension_relation("telemetry_attachments");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.telemetry_attachments is missing");
-	return table_open(relid, ShareRowExclusiveLock);
+	return es_extension_open("telemetry_attachments", ShareRowExclusiveLock);
 }
 
 /* The row of a handler, as a copy; NULL if there is none. */

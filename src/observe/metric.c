@@ -96,11 +96,7 @@ es_metric_kind(const char *name)
 Relation
 es_metric_open_definitions(LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation("metric_definitions");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.metric_definitions is missing");
-	return table_open(relid, lockmode);
+	return es_extension_open("metric_definitions", lockmode);
 }
 
 /* --- the cache --- */

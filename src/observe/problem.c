@@ -307,6 +307,27 @@ object_in(const char *text)
 	return result != NULL && JB_ROOT_IS_OBJECT(result) ? result : NULL;
 }
 
+/* What an error says, but for the query, which its catcher may know better. */
+EsFailure
+es_failure_of(const ErrorData *error)
+{
+	return (EsFailure) {
+		.sqlstate = error->sqlerrcode,
+		.message = error->message,
+		.detail = error->detail,
+		.hint = error->hint,
+		.schema = error->schema_name,
+		.table = error->table_name,
+		.column = error->column_name,
+		.constraint = error->constraint_name,
+		.datatype = error->datatype_name,
+		.context = error->context,
+		.file = error->filename,
+		.function = error->funcname,
+		.line = error->lineno,
+	};
+}
+
 /*
  * The problem document of a failed statement, palloc'd: the one in its DETAIL
  * if there is one, else what the catalogue says of the SQLSTATE.  instance is

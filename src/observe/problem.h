@@ -31,6 +31,7 @@ typedef struct EsFailure
 	int			line;
 } EsFailure;
 
+extern EsFailure es_failure_of(const ErrorData *error);
 extern char *es_problem_from_failure(const EsFailure *failure, const char *instance);
 extern Datum es_document_jsonb(const char *document);
 

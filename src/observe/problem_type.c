@@ -60,11 +60,7 @@ enum TitleColumn
 static Relation
 open_table(const char *name, LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation(name);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.%s is missing", name);
-	return table_open(relid, lockmode);
+	return es_extension_open(name, lockmode);
 }
 
 static void

@@ -84,22 +84,9 @@ es_try_answer(const ErrorData *error, const char *query)
 	char		instance[ES_INSTANCE_SIZE];
 	bool		logged;
 	char	   *document;
-	EsFailure	failure = {
-		.sqlstate = error->sqlerrcode,
-		.message = error->message,
-		.detail = error->detail,
-		.hint = error->hint,
-		.schema = error->schema_name,
-		.table = error->table_name,
-		.column = error->column_name,
-		.constraint = error->constraint_name,
-		.datatype = error->datatype_name,
-		.context = error->context,
-		.query = query,
-		.file = error->filename,
-		.function = error->funcname,
-		.line = error->lineno,
-	};
+	EsFailure	failure = es_failure_of(error);
+
+	failure.query = query;
 
 	/* chosen when it was raised, or, if it is the server's, now */
 	if (es_last_problem_is_logged(error->detail))

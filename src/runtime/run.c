@@ -195,21 +195,7 @@ run(EsTask *task, EsRunOutcome *outcome, volatile bool *timed_out)
 static Datum
 problem_of(const ErrorData *error)
 {
-	EsFailure	failure = {
-		.sqlstate = error->sqlerrcode,
-		.message = error->message,
-		.detail = error->detail,
-		.hint = error->hint,
-		.schema = error->schema_name,
-		.table = error->table_name,
-		.column = error->column_name,
-		.constraint = error->constraint_name,
-		.datatype = error->datatype_name,
-		.context = error->context,
-		.file = error->filename,
-		.function = error->funcname,
-		.line = error->lineno,
-	};
+	EsFailure	failure = es_failure_of(error);
 
 	return es_document_jsonb(es_problem_from_failure(&failure, NULL));
 }

@@ -70,11 +70,7 @@ static const EsTaskKind poll_kind = {.name = "poll", .step = step_poll, .forget 
 static Relation
 open_schedule(LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation("schedule");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.schedule is missing");
-	return table_open(relid, lockmode);
+	return es_extension_open("schedule", lockmode);
 }
 
 /* The row of a task, palloc'd, NULL if there is none. */

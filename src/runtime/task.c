@@ -87,11 +87,7 @@ es_task_kind(const char *name)
 static Relation
 open_table(const char *name, LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation(name);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.%s is missing", name);
-	return table_open(relid, lockmode);
+	return es_extension_open(name, lockmode);
 }
 
 /* The row with a number, palloc'd, NULL if there is none. */

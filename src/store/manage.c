@@ -54,11 +54,7 @@ enum RegistryColumn
 static Relation
 open_registry(LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation("store_registry");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.store_registry is missing");
-	return table_open(relid, lockmode);
+	return es_extension_open("store_registry", lockmode);
 }
 
 static void

@@ -47,11 +47,7 @@ enum ProgressColumn
 static Relation
 open_progress(LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation("import_progress");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.import_progress is missing");
-	return table_open(relid, lockmode);
+	return es_extension_open("import_progress", lockmode);
 }
 
 /* Begin a scan of the rows of a store, or (name not NULL) of one of them. */

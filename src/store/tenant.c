@@ -137,11 +137,7 @@ es_tenant_generation(void)
 Relation
 es_tenant_open_registry(LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation("tenant_registry");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.tenant_registry is missing");
-	return table_open(relid, lockmode);
+	return es_extension_open("tenant_registry", lockmode);
 }
 
 /* The row of a tenant, palloc'd, NULL if there is none. */

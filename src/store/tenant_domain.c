@@ -63,16 +63,12 @@ normalize(const char *host)
 static char *
 find(const char *host)
 {
-	Oid			relid = es_extension_relation("tenant_domain");
-	Relation	rel;
+	Relation	rel = es_extension_open("tenant_domain", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	char	   *tenant = NULL;
 
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.tenant_domain is missing");
-	rel = table_open(relid, AccessShareLock);
 	ScanKeyEntryInitialize(&key, 0, DOMAIN_HOST + 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 						   F_TEXTEQ, CStringGetTextDatum(host));
 	scan = systable_beginscan(rel, es_primary_key(rel), true, NULL, 1, &key);

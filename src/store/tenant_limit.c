@@ -76,11 +76,7 @@ static bool any_limits = false;
 static Relation
 open_limits(LOCKMODE lockmode)
 {
-	Oid			relid = es_extension_relation("tenant_limit");
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store.tenant_limit is missing");
-	return table_open(relid, lockmode);
+	return es_extension_open("tenant_limit", lockmode);
 }
 
 /* Has any tenant of this database a limit? */
