@@ -65,8 +65,9 @@ extern char *es_tenant_fold(const char *name);
 
 /* store/tenant_manage */
 extern void es_tenant_lock_name(Relation registry, const char *folded);
+extern bool es_tenant_is_owned(const EsTenant *tenant);
 extern void es_tenant_require_owner(const EsTenant *tenant);
-extern void es_tenant_create_again(const char *name, int64 number, Datum attributes);
+extern bool es_tenant_create_again(const char *name, int64 number, Datum attributes);
 extern void es_tenant_set_state(const char *name, EsTenantState state, const char *reason);
 extern void es_tenant_share_name(Relation registry, const char *folded);
 extern HeapTuple es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant);

@@ -17,7 +17,8 @@
  * under way then are not in the copy, and their positions stay free.
  *
  * Everything is done as the owner of the schema and belongs to it: conditions
- * and expressions of tables are code of theirs.
+ * and expressions of tables are code of theirs.  What belongs to a role that is
+ * no member of the owner is refused.
  */
 #include "postgres.h"
 
@@ -49,6 +50,19 @@
 #define PHASE_SEQUENCE		11
 #define PHASE_RIGHTS		30	/* takes from PUBLIC; what comes after it gives to others */
 #define PHASE_RIGHTS_SCHEMA	32	/* named $S in the statement */
+
+Oid
+es_schema_owner(Oid nspid)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "schema %u is gone", nspid);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
 
 static void
 set(const char *name, const char *value)
@@ -117,7 +131,7 @@ require_possible(Oid nspid, const EsDefinition *definition)
 										   ES_TEXT("object", definition->parts[i].object)),
 								"schema \"%s\" cannot be cloned: it holds %s", get_namespace_name(nspid),
 								definition->parts[i].object),
-					 errhint("Move that to a shared schema, or make the tenant by migrations.")));
+					 errhint("Move that to a shared schema, give what is another role's to the owner of the schema, or make the tenant by migrations.")));
 }
 
 /* Keep others from changing the form of the tables that there are. */
@@ -364,22 +378,10 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 			(void) execute(part->statement, InvalidSnapshot);
 	}
 	UnregisterSnapshot(snapshot);
+	es_store_guard_tables(nspid);
 	es_definition_read(nspid, &clone);
 	require_equal(&definition, &clone);
 	SPI_finish();
-}
-
-static Oid
-schema_owner(Oid nspid)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "schema %u is gone", nspid);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
 }
 
 /*
@@ -391,7 +393,7 @@ es_tenant_clone_schema(Oid source, const char *target, bool with_data, bool with
 {
 	Oid			user;
 	int			security;
-	Oid			owner = schema_owner(source);
+	Oid			owner = es_schema_owner(source);
 	int			level;
 	int64		number;
 
