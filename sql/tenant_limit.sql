@@ -111,6 +111,10 @@ SELECT event_store.set_tenant_limit('large', 'events_per_second', 1, burst => 0)
 SELECT event_store.set_tenant_limit('large', 'streams', 1, action => 'delay');
 SELECT event_store.set_tenant_limit('large', 'streams', 1, action => 'explode');
 SELECT event_store.set_tenant_limit('large', 'events_per_second', 1, max_delay => '-1 s');
+-- a wait that no append ever has is no error
+SELECT event_store.set_tenant_limit('large', 'appends_per_second', 50, burst => 1, action => 'delay', max_delay => '300 years');
+SELECT put('large', 's') > '1' AS first, put('large', 's') > '1' AND put('large', 's') !~ 'limit' AS second;
+SELECT event_store.clear_tenant_limit('large', 'appends_per_second');
 SELECT event_store.clear_tenant_limit('large', 'cpu');
 SELECT event_store.clear_tenant_limit('nobody');
 SELECT event_store.tenant_usage('nobody');

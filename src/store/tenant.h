@@ -60,6 +60,7 @@ extern Datum es_tenant_attributes(const char *name);
 
 /* store/tenant_name */
 extern char *es_tenant_name_argument(FunctionCallInfo fcinfo, int argument, const char *what);
+extern bool es_tenant_is_reserved(const char *name);
 extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 

@@ -36,6 +36,8 @@
 #include "store/tenant.h"
 #include "store/tenant_limit.h"
 
+#define MAX_DELAY	(INT64CONST(365) * SECS_PER_DAY * 1000) /* ms; nobody waits longer, and it can be reckoned with in ns */
+
 /* Columns of tenant_limit. */
 enum LimitColumn
 {
@@ -309,7 +311,7 @@ event_store_set_tenant_limit(PG_FUNCTION_ARGS)
 	values[LIMIT_AMOUNT] = Int64GetDatum(positive(PG_GETARG_INT64(2), "amount"));
 	values[LIMIT_BURST] = Int64GetDatum(positive(PG_ARGISNULL(3) ? PG_GETARG_INT64(2) : PG_GETARG_INT64(3), "burst"));
 	values[LIMIT_ACTION] = CStringGetTextDatum(es_limit_actions[action]);
-	values[LIMIT_MAX_DELAY] = Int64GetDatum(max_delay);
+	values[LIMIT_MAX_DELAY] = Int64GetDatum(Min(max_delay, MAX_DELAY));
 
 	number = limited_tenant(name, &registry);
 	(void) forget(number, es_limit_names[kind]);

@@ -345,6 +345,12 @@ event_store_attach_tenant(PG_FUNCTION_ARGS)
 							"must be owner of schema \"%s\"", schema),
 				 errhint("Ask the owner, or become a member of the owning role.")));
 
+	if (es_tenant_is_reserved(schema))
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_INVALID_TENANT_NAME, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" cannot be a tenant's: it is everybody's", schema),
+				 errhint("Move the tables of the tenant to a schema of its own.")));
+
 	/* rare enough to let one at a time through, so that no schema gets two tenants */
 	registry = es_tenant_open_registry(ShareRowExclusiveLock);
 	folded = es_tenant_fold(name);
