@@ -379,6 +379,7 @@ SELECT event_store.enable_tags();
 SELECT last_position FROM event_store.append_event('tagged-1', 'T', metadata => '{"tags": ["x"]}');
 SELECT event_store.create_subscription('readers');
 RESET event_store.tenant; SET search_path = public;
+SELECT * FROM event_store.tenant_differences('shared2', 'shared');
 SELECT event_store.clone_tenant('shared', 'shared3');
 SELECT c.relname, count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 	WHERE c.relnamespace = 'shared3'::regnamespace AND t.tgfoid = 'event_store.guard_store_table()'::regprocedure GROUP BY 1 ORDER BY 1;

@@ -38,6 +38,7 @@ typedef struct EsTenant
 {
 	NameData	name;
 	Oid			nspid;			/* InvalidOid: its schema or its store is gone */
+	int64		number;			/* of its store, as it was registered; the owner of the schema cannot change it */
 	EsTenantState state;
 	bool		dropping;		/* dropped, and kept for a while; counts as suspended */
 } EsTenant;

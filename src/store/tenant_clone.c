@@ -270,6 +270,20 @@ compare_parts(const void *a, const void *b)
 	return order;
 }
 
+/* Is it a table, or a constraint of one, that a store gets when it is needed? */
+static bool
+is_of_store(const char *object)
+{
+	static const char *const tables[] = {"event_tags", "event_subscriptions", "event_deliveries"};
+	const char *last = strrchr(object, ' ');
+
+	if (strncmp(object, "table ", strlen("table ")) == 0 || strncmp(object, "constraint ", strlen("constraint ")) == 0)
+		for (int i = 0; i < lengthof(tables); i++)
+			if (strcmp(last + 1, tables[i]) == 0)
+				return true;
+	return false;
+}
+
 /* Leave the parts that two schemas have in common, whatever rows and rights they have; in an order of their own. */
 static void
 keep_compared(EsDefinition *definition)
@@ -280,7 +294,8 @@ keep_compared(EsDefinition *definition)
 	{
 		const EsPart *part = &definition->parts[i];
 
-		if (part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS))
+		if ((part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS)) &&
+			!is_of_store(part->object))
 			definition->parts[kept++] = *part;
 	}
 	definition->count = kept;

@@ -178,8 +178,11 @@ es_tenant_limits(EsStore *store)
 	if (store->limits->generation != generation)
 	{
 		EsLimits	fresh = {.generation = generation};
+		EsTenant	tenant;
 
-		read_limits(store->number, &fresh);
+		/* by the number that the tenant has: that of the store is its owner's to change */
+		if (es_tenant_of_schema(store->nspid, &tenant))
+			read_limits(tenant.number, &fresh);
 		*store->limits = fresh;
 	}
 	return store->limits->any ? store->limits->limits : NULL;
@@ -221,8 +224,6 @@ static int64
 limited_tenant(const char *name, Relation *registry)
 {
 	EsTenant	tenant;
-	HeapTuple	row;
-	bool		isnull;
 
 	es_require_writable();
 	if (!es_owns_database(MyDatabaseId, GetUserId()))
@@ -234,8 +235,7 @@ limited_tenant(const char *name, Relation *registry)
 	es_tenant_lock_name(*registry, es_tenant_fold(name));
 	if (!es_tenant_find(name, &tenant) || !OidIsValid(tenant.nspid))
 		es_tenant_get(name, &tenant);	/* raises the error */
-	row = es_tenant_row(*registry, name);
-	return DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(*registry), &isnull));
+	return tenant.number;
 }
 
 static EsLimitKind

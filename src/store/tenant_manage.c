@@ -189,8 +189,7 @@ es_tenant_note_schema(const char *name, const char *schema)
 void
 es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
 {
-	bool		isnull;
-	int64		number = DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(registry), &isnull));
+	int64		number = tenant->number;
 
 	if (OidIsValid(tenant->nspid))
 	{
@@ -198,12 +197,18 @@ es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
 		int			level;
 
 		if (store != NULL)
+		{
+			number = store->number;
 			es_store_drop_series(store);
+		}
 		level = es_tenant_lift_guard();
 		es_statement_drop_schema(get_namespace_name(tenant->nspid));
 		AtEOXact_GUC(true, level);
 	}
 	es_store_unregister(number);
+	/* its owner may have made another store in its place */
+	if (number != tenant->number)
+		es_store_unregister(tenant->number);
 	es_tenant_records_forget(NameStr(tenant->name));
 	CatalogTupleDelete(registry, &row->t_self);
 	CacheInvalidateRelcache(registry);
