@@ -210,6 +210,45 @@ CALL event_store.run_rollout(:r);
 ROLLBACK;
 SELECT count(*), min(drift) FROM event_store.tenant_drift;
 
+-- what is registered again is the same, as far as it is said
+SELECT event_store.unregister_migration(32);
+SELECT count(event_store.drop_tenant(name, name)) FROM event_store.tenants WHERE name NOT IN ('r1', 'r2');
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO regress_es_admin', current_database()); END $$;
+SET ROLE regress_es_admin;
+SELECT event_store.register_migration(32, 'theirs', 'SELECT 32', 'SELECT -32') IS NOT NULL AS registered;
+RESET ROLE;
+\set VERBOSITY sqlstate
+SELECT event_store.migrate_tenant('r1');
+SELECT event_store.register_migration(32, 'theirs', 'SELECT 32', 'SELECT 0');
+-- who has not said all of it does not answer for it
+SELECT event_store.register_migration(32, 'theirs', 'SELECT 32') IS NOT NULL AS registered;
+SELECT event_store.migrate_tenant('r1');
+\set VERBOSITY terse
+SELECT event_store.register_migration(32, 'theirs', 'SELECT 32', 'SELECT -32') IS NOT NULL AS registered;
+SELECT event_store.migrate_tenant('r1');
+-- nor takes it from who has more rights
+SET ROLE regress_es_admin;
+SELECT event_store.register_migration(32, 'theirs', 'SELECT 32', 'SELECT -32') IS NOT NULL AS registered;
+RESET ROLE;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO %I', current_database(), current_user); END $$;
+SELECT event_store.migrate_tenant('r2');
+
+-- a code that nobody knows is passed on
+SELECT event_store.register_migration(33, 'odd', $$DO 'BEGIN RAISE ''odd'' USING ERRCODE = ''ZX001''; END'$$) IS NOT NULL AS registered;
+\set VERBOSITY sqlstate
+SELECT event_store.migrate_tenant('r1');
+\set VERBOSITY terse
+SELECT event_store.unregister_migration(33);
+
+-- a tenant that is dropped and kept needs no migration, and stops no rollout
+SELECT event_store.register_migration(33, 'later', 'CREATE TABLE m33 (i int)') IS NOT NULL AS registered;
+SELECT event_store.start_rollout() AS r \gset
+SELECT event_store.drop_tenant('r1', 'r1', keep => '1 day');
+SELECT tenant, version, drift FROM event_store.tenant_drift;
+CALL event_store.run_rollout(:r);
+SELECT event_store.restore_tenant('r1');
+SELECT tenant, version, drift FROM event_store.tenant_drift;
+
 SELECT event_store.drop_tenant(name, name) FROM event_store.tenants;
 SELECT count(*) FROM event_store.tenant_migrated;
 SELECT event_store.unregister_migration(version) FROM event_store.tenant_migration;

@@ -58,6 +58,11 @@ SELECT event_store.create_store('plain');
 SELECT event_store.attach_tenant('plain', 'acme');
 SELECT event_store.attach_tenant('plain', 'gamma');
 SELECT event_store.attach_tenant('plain', 'delta');
+-- what is on everybody's path is nobody's
+BEGIN;
+SELECT event_store.create_store('public');
+SELECT event_store.attach_tenant('public', 'everybody');
+ROLLBACK;
 SELECT name, schema, state, attributes, current FROM event_store.tenants ORDER BY name;
 SELECT event_store.drop_store('plain', 'plain');
 
@@ -352,6 +357,13 @@ SELECT tenant, result, problem ->> 'detail' AS problem FROM event_store.each_ten
 	$$SELECT event_store.current_tenant() AS t, first_version FROM event_store.append_event('s', CASE event_store.current_tenant() WHEN 'gamma' THEN '' ELSE 'T' END)$$);
 SELECT tenant, problem ->> 'detail' AS problem FROM event_store.each_tenant('SET search_path = plain');
 SELECT event_store.each_tenant(NULL);
+-- one that is dropped meanwhile is left out
+BEGIN;
+SELECT event_store.create_tenant('zz');
+SELECT tenant, problem ->> 'detail' AS problem FROM event_store.each_tenant($$SELECT event_store.drop_tenant(name, name) FROM (VALUES ('zz')) z (name)
+	WHERE EXISTS (SELECT FROM event_store.tenant_residue(name))$$) WHERE tenant = 'zz';
+SELECT count(*) FROM event_store.tenant_residue('zz');
+ROLLBACK;
 SELECT event_store.drop_tenant(t, t) FROM unnest('{acme,beta,gamma}'::text[]) t;
 
 -- roles: systems 3.3.8

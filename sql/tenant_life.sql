@@ -355,6 +355,97 @@ SELECT event_store.remove_tenant_domain('acme.example');
 SELECT event_store.drop_tenant('acme2', 'acme2');
 SELECT event_store.tenant_for_host('shop.acme.example');
 
+-- a clone is made as the owner of the schema, who does not run what others have put into it
+SELECT event_store.create_tenant('shared');
+GRANT USAGE, CREATE ON SCHEMA shared TO regress_es_app;
+SET event_store.tenant = 'shared';
+SET ROLE regress_es_app;
+CREATE FUNCTION shared.who() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'runs as %', current_user; RETURN current_user; END $$;
+CREATE MATERIALIZED VIEW shared.seen AS SELECT shared.who() WITH NO DATA;
+CREATE TABLE shared.theirs (i int);
+RESET ROLE;
+RESET event_store.tenant;
+SELECT object FROM event_store.schema_definition WHERE phase = 0 AND schema_oid = 'shared'::regnamespace ORDER BY object;
+SELECT event_store.clone_tenant('shared', 'shared2');
+SET event_store.guard = off;
+ALTER TABLE shared.theirs OWNER TO CURRENT_USER;
+DROP FUNCTION shared.who CASCADE;
+RESET event_store.guard;
+SELECT event_store.clone_tenant('shared', 'shared2');
+
+-- tags and subscriptions are cloned, and guarded like the originals
+SELECT event_store.tenant_use_session('shared');
+SELECT event_store.enable_tags();
+SELECT last_position FROM event_store.append_event('tagged-1', 'T', metadata => '{"tags": ["x"]}');
+SELECT event_store.create_subscription('readers');
+RESET event_store.tenant; SET search_path = public;
+SELECT * FROM event_store.tenant_differences('shared2', 'shared');
+SELECT event_store.clone_tenant('shared', 'shared3');
+SELECT c.relname, count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+	WHERE c.relnamespace = 'shared3'::regnamespace AND t.tgfoid = 'event_store.guard_store_table()'::regprocedure GROUP BY 1 ORDER BY 1;
+SELECT event_store.tenant_use_session('shared3');
+SELECT last_position > 1 AS goes_on FROM event_store.append_event('tagged-2', 'T', metadata => '{"tags": ["x"]}');
+SELECT tag, count(*) FROM event_tags GROUP BY tag;
+DELETE FROM event_tags;
+DELETE FROM event_subscriptions;
+SELECT v.* FROM event_store.verify_store() v WHERE v.violations > 0;
+RESET event_store.tenant; SET search_path = public;
+
+-- the schema of a tenant that is called otherwise is that tenant
+SELECT event_store.register_migration(200, 'm', 'CREATE TABLE m200 (i int)') IS NOT NULL AS registered;
+SELECT event_store.create_store('old_shop');
+SELECT event_store.attach_tenant('old_shop', 'shop');
+SELECT event_store.migrate_tenant('shop', 200) @> '{200}' AS migrated;
+SELECT event_store.clone_tenant('old_shop', 'shop2');
+SELECT tenant, version FROM event_store.tenant_versions WHERE tenant ~ 'shop' ORDER BY tenant;
+SELECT event_store.drop_tenant('shop', 'shop', keep => '1 day');
+SELECT event_store.clone_tenant('old_shop', 'shop3');
+
+-- the pool of a template of another role: whoever may have the template fills it, no further than said
+ALTER SCHEMA shop2 OWNER TO regress_es_app;
+SET event_store.guard = off;
+DO $$ DECLARE t regclass; BEGIN
+	FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'shop2'::regnamespace AND relkind = 'r' LOOP
+		EXECUTE format('ALTER TABLE %s OWNER TO regress_es_app', t);
+	END LOOP; END $$;
+RESET event_store.guard;
+CALL event_store.fill_tenant_pool(1, 'shop2');
+CALL event_store.fill_tenant_pool(1, 'shop2');
+SELECT count(*) FROM event_store.tenant_pool;
+-- what was made from a tenant is not there for another one of its name
+SELECT event_store.drop_tenant('shop2', 'shop2');
+SELECT event_store.create_tenant('shop4', template => 'shop2');
+SELECT owner FROM event_store.tenants WHERE name = 'shop4';
+SELECT count(*) FROM event_store.tenant_pool;
+SELECT event_store.drop_tenant('shop2', 'shop2');
+
+-- a schema of the pool that is made a tenant's is not in it any more
+CALL event_store.fill_tenant_pool(1);
+SELECT event_store.attach_tenant(schema, 'pooled') FROM event_store.tenant_pool;
+SELECT count(*) FROM event_store.tenant_pool;
+SELECT tenant, pending FROM event_store.tenant_versions WHERE tenant = 'pooled';
+CALL event_store.fill_tenant_pool(0);
+SELECT state FROM event_store.tenants WHERE name = 'pooled';
+-- of one that somebody has dropped nothing is left
+CALL event_store.fill_tenant_pool(1);
+SET event_store.guard = off;
+SET client_min_messages = warning;
+DO $$ BEGIN EXECUTE (SELECT format('DROP SCHEMA %I CASCADE', schema) FROM event_store.tenant_pool); END $$;
+RESET event_store.guard;
+CALL event_store.fill_tenant_pool(0);
+SELECT (SELECT count(*) FROM event_store.tenant_pool), (SELECT count(*) FROM event_store.tenant_migrated WHERE tenant ~ 'pool_');
+
+-- what another one's broken tenant is does not concern who purges
+SELECT event_store.drop_tenant('pooled', 'pooled', keep => '0');
+SET event_store.guard = off;
+DO $$ BEGIN EXECUTE (SELECT format('DROP SCHEMA %I CASCADE', schema) FROM event_store.tenants WHERE name = 'pooled'); END $$;
+RESET event_store.guard;
+RESET client_min_messages;
+SET ROLE regress_es_app;
+CALL event_store.purge_tenants();
+RESET ROLE;
+CALL event_store.purge_tenants();
+
 SELECT event_store.drop_tenant(name, name) FROM event_store.tenants;
 SELECT count(*) FROM event_store.tenant_domain;
 SELECT event_store.unregister_migration(version) FROM event_store.tenant_migration;

@@ -135,7 +135,10 @@ WITH object AS NOT MATERIALIZED (
 		AND t.typtype OPERATOR(pg_catalog.=) ANY ('{e,d,c}'::pg_catalog."char"[])
 )
 /* what cannot be made again */
-SELECT o.schema_oid, 0 AS phase, o.oid AS object_oid, pg_catalog.pg_describe_object(o.classid, o.oid, 0) AS object,
+SELECT o.schema_oid, 0 AS phase, o.oid AS object_oid,
+	pg_catalog.concat(pg_catalog.pg_describe_object(o.classid, o.oid, 0),
+		' of role ' OPERATOR(pg_catalog.||) CASE WHEN NOT pg_catalog.pg_has_role(w.owner, n.nspowner, 'USAGE')
+			THEN pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(w.owner)) END) AS object,
 	NULL::pg_catalog.text AS statement
 FROM object o
 JOIN pg_catalog.pg_namespace n
@@ -146,10 +149,13 @@ LEFT JOIN pg_catalog.pg_proc p
 	ON o.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid OPERATOR(pg_catalog.=) o.oid
 LEFT JOIN pg_catalog.pg_type t
 	ON o.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid OPERATOR(pg_catalog.=) o.oid
+CROSS JOIN LATERAL (VALUES (COALESCE(c.relowner, p.proowner, t.typowner))) AS w (owner)
 WHERE CASE
 	WHEN EXISTS (SELECT FROM pg_catalog.pg_depend e
 		WHERE e.classid OPERATOR(pg_catalog.=) o.classid AND e.objid OPERATOR(pg_catalog.=) o.oid
 			AND e.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog."char") THEN true
+	/* all is made as the owner of the schema, who does not run the code of others */
+	WHEN NOT pg_catalog.pg_has_role(w.owner, n.nspowner, 'USAGE') THEN true
 	WHEN c.oid IS NOT NULL THEN c.relkind OPERATOR(pg_catalog.<>) ALL ('{r,v,m,S,c}'::pg_catalog."char"[]) OR c.relispartition
 		OR c.reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
 		OR EXISTS (SELECT FROM pg_catalog.pg_inherits i

@@ -174,17 +174,19 @@ FROM (
 	SELECT t.tenant_name AS tenant, m.version, m.name, m.checksum
 	FROM event_store.tenant_registry t
 	CROSS JOIN event_store.tenant_migration m
+	WHERE t.state OPERATOR(pg_catalog.<>) ALL ('{dropping,purging}')
 ) p
 FULL JOIN (
 	SELECT m.tenant, m.version, m.checksum, m.applied_at
 	FROM event_store.tenant_migrated m
 	JOIN event_store.tenant_registry t
 		ON t.tenant_name OPERATOR(pg_catalog.=) m.tenant
+	WHERE t.state OPERATOR(pg_catalog.<>) ALL ('{dropping,purging}')
 ) a
 	ON a.tenant OPERATOR(pg_catalog.=) p.tenant AND a.version OPERATOR(pg_catalog.=) p.version
 WHERE COALESCE(a.checksum OPERATOR(pg_catalog.<>) p.checksum, true);
 COMMENT ON VIEW event_store.tenant_drift
-IS 'where tenants are not as the migrations have it: pending, applied but unknown, changed since it was applied';
+IS 'where tenants that are not dropped are not as the migrations have it: pending, applied but unknown, changed since it was applied';
 REVOKE ALL ON TABLE event_store.tenant_drift FROM PUBLIC;
 
 CREATE VIEW event_store.tenant_versions AS

@@ -524,8 +524,6 @@ es_problem(int sqlstate, const EsMember *members, const char *fmt,...)
 	StringInfoData extension;
 	EsDocument	document = {0};
 
-	/* each code that we raise is in the catalogue, itself or with its class */
-	Assert(type->sqlstate != 0);
 	initStringInfo(&message);
 	for (;;)
 	{

@@ -11,6 +11,8 @@
  * the horizon, taken before the snapshot.  Of one that cannot, whoever still
  * writes is waited for, and the export says that it is complete.
  *
+ * Tags are in the events: their table is made anew from them.
+ *
  * A later export, after the position of an earlier one, has only the events
  * since; the other tables always come whole.
  *
@@ -27,6 +29,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -54,9 +57,11 @@
 #include "log/mark.h"
 #include "log/read.h"
 #include "store/guard.h"
+#include "store/manage.h"
 #include "store/payload.h"
 #include "store/statement.h"
 #include "store/tenant.h"
+#include "store/tenant_records.h"
 
 #define FORMAT		1			/* of the lines */
 #define FETCH		100			/* rows taken from a table at once */
@@ -76,8 +81,10 @@ typedef struct Header
 	int64		after;
 	int64		position;
 	bool		complete;
+	bool		tags;			/* has it a table of them, which is made anew from the events */
 	Datum		epochs;
 	Datum		attributes;
+	Datum		migrations;
 } Header;
 
 /* --- rows --- */
@@ -279,9 +286,10 @@ event_store_export_tenant(PG_FUNCTION_ARGS)
 	escape_json(&header, NameStr(tenant.name));
 	appendStringInfo(&header, ",\"attributes\":%s", jsonb_text(es_tenant_attributes(NameStr(tenant.name))));
 	appendStringInfo(&header, ",\"store\":\"" INT64_FORMAT "\",\"payload\":\"%s\",\"after\":\"" INT64_FORMAT
-					 "\",\"position\":\"" INT64_FORMAT "\",\"complete\":%s,\"epochs\":%s}}",
+					 "\",\"position\":\"" INT64_FORMAT "\",\"complete\":%s,\"tags\":%s,\"migrations\":%s,\"epochs\":%s}}",
 					 store->number, es_payload_name(payload), after, final.last,
-					 frozen && !final.by_mark ? "true" : "false", epochs_json(es_mark_epochs(store)));
+					 frozen && !final.by_mark ? "true" : "false", OidIsValid(store->tags) ? "true" : "false",
+					 es_tenant_records_export(NameStr(tenant.name)), epochs_json(es_mark_epochs(store)));
 	put_line(result, header.data);
 
 	level = begin_settings();
@@ -432,9 +440,12 @@ read_header(const char *source, Header *header)
 	JsonbValue *epochs = member_of(object, "epochs", jbvBinary);
 	JsonbValue *attributes = member_of(object, "attributes", jbvBinary);
 	JsonbValue *complete = member_of(object, "complete", jbvBool);
+	JsonbValue *tags = member_of(object, "tags", jbvBool);
+	JsonbValue *migrations = member_of(object, "migrations", jbvBinary);
 
-	if (format == NULL || payload == NULL || epochs == NULL || attributes == NULL || complete == NULL ||
-		!JsonContainerIsObject(attributes->val.binary.data))
+	if (format == NULL || payload == NULL || epochs == NULL || attributes == NULL || complete == NULL || tags == NULL ||
+		migrations == NULL || !JsonContainerIsObject(attributes->val.binary.data) ||
+		!JsonContainerIsArray(migrations->val.binary.data))
 		not_an_export(source, "a line has another form");
 	if (DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(format->val.numeric))) != FORMAT)
 		not_an_export(source, "it was made by another version of the extension");
@@ -443,8 +454,10 @@ read_header(const char *source, Header *header)
 	header->after = (int64) number_member(source, object, "after");
 	header->position = (int64) number_member(source, object, "position");
 	header->complete = complete->val.boolean;
+	header->tags = tags->val.boolean;
 	header->epochs = epochs_in(source, epochs->val.binary.data);
 	header->attributes = JsonbPGetDatum(JsonbValueToJsonb(attributes));
+	header->migrations = JsonbPGetDatum(JsonbValueToJsonb(migrations));
 }
 
 /* Make the tenant, or see that it is where the export goes on. */
@@ -462,7 +475,9 @@ prepare_tenant(const char *name, const char *source, const Header *header, EsTen
 								"tenant \"%s\" does not exist, and the export begins after position %lld", name,
 								(long long) header->after),
 					 errhint("Import first the export that it goes on from.")));
-		es_tenant_create_again(name, header->number, header->payload, header->attributes);
+		/* a schema that is there was made as the old one is; in a new one is nothing but the store */
+		if (!es_tenant_create_again(name, header->number, header->payload, header->attributes))
+			es_tenant_records_import(name, header->migrations);
 		es_tenant_set_state(name, ES_TENANT_READ_ONLY, "it is being imported");
 		es_tenant_get(name, tenant);
 		return;
@@ -505,28 +520,64 @@ is_moved(const char *schema, const char *table)
 static void
 import_table(const char *schema, const char *table, const char *source, EsPayload payload)
 {
-	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, false));
+	Oid			nspid = get_namespace_oid(schema, false);
+	Oid			relid = get_relname_relid(table, nspid);
 	bool		is_streams = strcmp(table, "event_streams") == 0;
+	bool		is_log = strcmp(table, "event_log") == 0;
 
+	if (!OidIsValid(relid) && (strcmp(table, "event_subscriptions") == 0 || strcmp(table, "event_deliveries") == 0))
+	{
+		es_store_need_subscription_tables(es_store_of_schema(nspid));
+		CommandCounterIncrement();
+		relid = get_relname_relid(table, nspid);
+	}
 	if (!OidIsValid(relid) || !is_moved(schema, table))
 		ereport(ERROR,
 				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 							ES_MEMBERS(ES_TEXT("schema", schema), ES_TEXT("table", table)),
 							"schema \"%s\" has no table %s to take the rows of the export", schema, table),
 				 errhint("Make the schema before the import with pg_dump --schema-only of the old one.")));
-	if (!is_streams && strcmp(table, "event_log") != 0)
-	{
-		es_statement_delete_rows(schema, table);
-		(void) es_statement_insert_rows(schema, source, table, payload, false);
-		return;
-	}
 	PG_TRY();
 	{
+		if (!is_streams && !is_log)
+		{
+			es_guard_let_clear(relid);
+			es_statement_delete_rows(schema, table);
+			es_guard_close();
+		}
 		if (is_streams)
 			es_guard_let_replace(relid);
 		else
 			es_guard_let_insert(relid);
 		(void) es_statement_insert_rows(schema, source, table, payload, is_streams);
+	}
+	PG_FINALLY();
+	{
+		es_guard_close();
+	}
+	PG_END_TRY();
+}
+
+/* Let the table of tags, if there is one or is to be one, have those of the events that have come. */
+static void
+import_tags(const char *schema, EsStore *store, const Header *header)
+{
+	Oid			relid = get_relname_relid("event_tags", store->nspid);
+	Relation	log;
+
+	if (!OidIsValid(relid))
+	{
+		if (!header->tags)
+			return;
+		log = table_open(store->log, AccessShareLock);
+		es_store_create_tags(store->nspid, log);
+		table_close(log, NoLock);
+		return;
+	}
+	PG_TRY();
+	{
+		es_guard_let_insert(relid);
+		es_statement_fill_tags(schema, header->after);
 	}
 	PG_FINALLY();
 	{
@@ -640,6 +691,10 @@ event_store_import_tenant(PG_FUNCTION_ARGS)
 	foreach(lc, tables)
 		import_table(schema, lfirst(lc), source, header.payload);
 	CommandCounterIncrement();
+	store = es_store_of_schema(tenant.nspid);
+	if (store == NULL)
+		es_tenant_broken(&tenant);
+	import_tags(schema, store, &header);
 	foreach(lc, tables)
 	{
 		JsonbValue *expected = member_of(end, lfirst(lc), jbvBinary);

@@ -135,8 +135,8 @@ es_store_guard_table(Oid nspid, const char *table)
 }
 
 /* The same for all tables of a store that only we write, as far as they are there. */
-static void
-guard_tables(Oid nspid)
+void
+es_store_guard_tables(Oid nspid)
 {
 	static const char *const tables[] = {"event_log", "event_streams", "event_tags", "event_subscriptions", "event_deliveries"};
 
@@ -177,7 +177,7 @@ number_of_schema(Oid nspid)
 static void
 attach(Oid nspid, int64 number)
 {
-	guard_tables(nspid);
+	es_store_guard_tables(nspid);
 	if (es_store_of_schema(nspid) == NULL)
 		register_store(number, false);
 }
@@ -320,7 +320,7 @@ es_store_create(const char *schema, EsPayload payload)
 	if (created)
 		es_statement_create_schema(schema);
 	es_statement_create_tables(schema, number, payload);
-	guard_tables(get_namespace_oid(schema, false));
+	es_store_guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
 	return number;
 }
@@ -328,9 +328,9 @@ es_store_create(const char *schema, EsPayload payload)
 /*
  * Make the store of a number, which comes from elsewhere, in a schema: with its
  * tables, unless they are there already and empty, as pg_dump --schema-only
- * leaves them.
+ * leaves them.  Tells whether the schema is new.
  */
-void
+bool
 es_store_create_again(const char *schema, int64 number, EsPayload payload)
 {
 	Oid			nspid = get_namespace_oid(schema, true);
@@ -358,8 +358,9 @@ es_store_create_again(const char *schema, int64 number, EsPayload payload)
 		es_statement_create_tables(schema, number, payload);
 	else
 		es_statement_insert_mark(schema, number);
-	guard_tables(get_namespace_oid(schema, false));
+	es_store_guard_tables(get_namespace_oid(schema, false));
 	register_store(number, created);
+	return created;
 }
 
 /*
@@ -394,6 +395,24 @@ es_store_need_subscription_tables(EsStore *store)
 		AtEOXact_GUC(true, level);
 	}
 	table_close(mark, NoLock);
+}
+
+/*
+ * Make event_tags in the schema of a store, with the tags of the events in its
+ * log.  The table is the owner's of that, whoever of his role asks; an error
+ * puts the old identity back.
+ */
+void
+es_store_create_tags(Oid nspid, Relation log)
+{
+	Oid			save_user;
+	int			save_context;
+
+	GetUserIdAndSecContext(&save_user, &save_context);
+	SetUserIdAndSecContext(log->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
+	es_statement_create_tags(get_namespace_name(nspid));
+	es_store_guard_table(nspid, "event_tags");
+	SetUserIdAndSecContext(save_user, save_context);
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_store);
@@ -567,8 +586,6 @@ event_store_enable_tags(PG_FUNCTION_ARGS)
 	Relation	log = open_own_log(&store, ShareRowExclusiveLock);
 	char	   *schema = pstrdup(NameStr(store->schema));
 	Oid			nspid = store->nspid;
-	Oid			save_user;
-	int			save_context;
 
 	if (OidIsValid(store->tags))
 		ereport(ERROR,
@@ -586,12 +603,7 @@ event_store_enable_tags(PG_FUNCTION_ARGS)
 							"cannot enable tags: row-level security on event_log decides which events you see"),
 				 errhint("Let a role do it that has BYPASSRLS.")));
 
-	/* the table is the owner's, whoever of his role asks; an error puts the old identity back */
-	GetUserIdAndSecContext(&save_user, &save_context);
-	SetUserIdAndSecContext(log->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
-	es_statement_create_tags(schema);
-	es_store_guard_table(nspid, "event_tags");
-	SetUserIdAndSecContext(save_user, save_context);
+	es_store_create_tags(nspid, log);
 	CacheInvalidateRelcache(log);
 	CommandCounterIncrement();	/* this very statement is to know it too */
 	table_close(log, NoLock);

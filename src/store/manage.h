@@ -9,11 +9,13 @@
 
 extern EsStore *es_store_named(text *schema_name);
 extern int64 es_store_create(const char *schema, EsPayload payload);
-extern void es_store_create_again(const char *schema, int64 number, EsPayload payload);
+extern bool es_store_create_again(const char *schema, int64 number, EsPayload payload);
 extern bool es_store_unregister(int64 number);
 extern void (*es_store_gone_hook) (int64 number);
 extern void es_store_guard_table(Oid nspid, const char *table);
+extern void es_store_guard_tables(Oid nspid);
 extern void es_store_need_subscription_tables(EsStore *store);
+extern void es_store_create_tags(Oid nspid, Relation log);
 extern char *es_store_role(text *argument, Oid *oid);
 extern void es_store_check_access(const char *access);
 

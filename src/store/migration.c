@@ -19,7 +19,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
@@ -40,6 +39,7 @@
 #include "observe/try.h"
 #include "store/migration.h"
 #include "store/tenant.h"
+#include "store/tenant_clone.h"
 #include "store/tenant_records.h"
 
 /* A migration that a tenant is to get or to lose. */
@@ -116,19 +116,6 @@ find_migrations(EsRecord which, const char *tenant, const int64 *version, int *c
 	return migrations;
 }
 
-static Oid
-schema_owner(Oid nspid)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "schema %u is gone", nspid);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /* Refuse to run what was registered by a role without the rights of the one that is to run it. */
 static void
 require_registrant(const Migration *migration, Oid role)
@@ -146,7 +133,7 @@ require_registrant(const Migration *migration, Oid role)
 static void
 run(const Migration *migration, const char *tenant, Oid nspid)
 {
-	Oid			owner = schema_owner(nspid);
+	Oid			owner = es_schema_owner(nspid);
 	Oid			user;
 	int			security;
 	int			level;
@@ -303,6 +290,46 @@ es_migrate_try(const char *name, const int64 *target, Datum *versions, Datum *pr
 	return false;
 }
 
+/*
+ * A version that is registered is to be registered once more: that must be the
+ * same SQL, as far as it is given.  Who gives all of it, and has the rights of who
+ * did so before, answers for it from now on: so a superuser makes good what a
+ * lesser role has registered.
+ */
+static void
+register_again(int64 version, const char *checksum, Datum down, char null_down)
+{
+	Datum		values[3];
+	char		nulls[] = "   ";
+	bool		isnull;
+	bool		same_up;
+	bool		same_down;
+	Oid			registered_by;
+
+	values[0] = Int64GetDatum(version);
+	values[1] = CStringGetTextDatum(checksum);
+	values[2] = down;
+	nulls[2] = null_down;
+	if (es_record(ES_RECORD_MIGRATION_SAME, values, nulls) == 0)
+		return;					/* somebody has unregistered it just now */
+	same_up = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	same_down = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	registered_by = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+	if (!same_up || (!same_down && null_down != 'n'))
+		ereport(ERROR,
+				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_INT("migration", version)),
+							same_up ? "migration %lld is registered already, with another way down" :
+							"migration %lld is registered already, with other SQL", (long long) version),
+				 same_up ? errhint("To change only that, unregister it first.") :
+				 errhint("What tenants may have does not change: register the difference as a new version.")));
+	if (same_down && registered_by != GetUserId() &&
+		(!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(registered_by)) || has_privs_of_role(GetUserId(), registered_by)))
+	{
+		values[1] = ObjectIdGetDatum(GetUserId());
+		(void) es_record(ES_RECORD_MIGRATION_ANSWER, values, NULL);
+	}
+}
+
 PG_FUNCTION_INFO_V1(event_store_register_migration);
 PG_FUNCTION_INFO_V1(event_store_unregister_migration);
 PG_FUNCTION_INFO_V1(event_store_migrate_tenant);
@@ -317,7 +344,6 @@ event_store_register_migration(PG_FUNCTION_ARGS)
 	int64		version;
 	char	   *up;
 	char	   *checksum;
-	char	   *registered = NULL;
 	Datum		values[6];
 	char		nulls[] = "      ";
 
@@ -348,16 +374,8 @@ event_store_register_migration(PG_FUNCTION_ARGS)
 	values[4] = CStringGetTextDatum(checksum);
 	values[5] = ObjectIdGetDatum(GetUserId());
 	SPI_connect();
-	if (es_record(ES_RECORD_MIGRATION_ADD, values, nulls) == 0 &&
-		es_record(ES_RECORD_MIGRATION_GET, values, NULL) > 0)
-	{
-		registered = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		if (strcmp(registered, checksum) != 0)
-			ereport(ERROR,
-					(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_INT("migration", version)),
-								"migration %lld is registered already, with other SQL", (long long) version),
-					 errhint("What tenants may have does not change: register the difference as a new version.")));
-	}
+	if (es_record(ES_RECORD_MIGRATION_ADD, values, nulls) == 0)
+		register_again(version, checksum, values[3], nulls[3]);
 	SPI_finish();
 	PG_RETURN_TEXT_P(cstring_to_text(checksum));
 }

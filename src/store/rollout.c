@@ -132,7 +132,11 @@ step(int64 rollout)
 			more = true;
 		}
 		else if (es_record(ES_RECORD_ROLLOUT_COUNT, values, NULL) > 0 && DatumGetInt64(column(5)) == 0)
-			more = es_record(ES_RECORD_ROLLOUT_ADVANCE, values, NULL) > 0;
+		{
+			/* also if another session has just done so */
+			(void) es_record(ES_RECORD_ROLLOUT_ADVANCE, values, NULL);
+			more = true;
+		}
 	}
 	SPI_finish();
 	return more;

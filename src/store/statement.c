@@ -475,6 +475,14 @@ es_statement_create_tags(const char *schema)
 	run_in(schema, create_tags);
 }
 
+/* Add the tags of the events after a position. */
+void
+es_statement_fill_tags(const char *schema, int64 after)
+{
+	run("INSERT INTO $S.event_tags " TAGS_OF_LOG " AND l.position OPERATOR(pg_catalog.>) $A",
+		(const char *[][2]) {{"S", quote_identifier(schema)}, {"A", psprintf(INT64_FORMAT, after)}, {NULL, NULL}});
+}
+
 void
 es_statement_drop_tags(const char *schema)
 {
@@ -787,7 +795,7 @@ es_statement_moved_tables(const char *schema)
 						   " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
 						   " WHERE n.nspname OPERATOR(pg_catalog.=) $Q AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')"
 						   " AND NOT c.relispartition AND c.relname OPERATOR(pg_catalog.~~) 'event\\_%'"
-						   " AND c.relname OPERATOR(pg_catalog.<>) ALL ('{event_mark,event_snapshots}')"
+						   " AND c.relname OPERATOR(pg_catalog.<>) ALL ('{event_mark,event_snapshots,event_tags}')"
 						   " ORDER BY c.relname USING OPERATOR(pg_catalog.<)",
 						   (const char *[][2]) {{"Q", quote_literal_cstr(schema)}, {NULL, NULL}}),
 					false, 0) != SPI_OK_SELECT)

@@ -39,6 +39,7 @@ extern void es_statement_create_guards(const char *schema, const char *table);
 extern void es_statement_insert_mark(const char *schema, int64 number);
 extern void es_statement_drop_tables(const char *schema);
 extern void es_statement_create_tags(const char *schema);
+extern void es_statement_fill_tags(const char *schema, int64 after);
 extern void es_statement_drop_tags(const char *schema);
 extern bool es_statement_drop_schema_if_empty(const char *schema);
 extern void es_statement_grant(const char *schema, const char *role, const char *access);

@@ -189,6 +189,7 @@ read_row(HeapTuple tuple, TupleDesc desc, EsTenant *tenant)
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	namestrcpy(&tenant->name, TextDatumGetCString(values[TENANT_NAME]));
+	tenant->number = DatumGetInt64(values[TENANT_STORE_NUMBER]);
 	state = TextDatumGetCString(values[TENANT_STATE]);
 	tenant->dropping = strcmp(state, "dropping") == 0 || strcmp(state, "purging") == 0;
 	tenant->state = strcmp(state, "active") == 0 ? ES_TENANT_ACTIVE :
@@ -207,7 +208,7 @@ read_row(HeapTuple tuple, TupleDesc desc, EsTenant *tenant)
 		tenant->nspid = i == 0 ? oid : get_namespace_oid(schema, true);
 		if (OidIsValid(tenant->nspid) && (i == 1 || actual != NULL) &&
 			(store = es_store_of_schema(tenant->nspid)) != NULL &&
-			store->number == DatumGetInt64(values[TENANT_STORE_NUMBER]))
+			store->number == tenant->number)
 			return;
 	}
 	tenant->nspid = InvalidOid;

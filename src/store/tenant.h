@@ -39,6 +39,7 @@ typedef struct EsTenant
 {
 	NameData	name;
 	Oid			nspid;			/* InvalidOid: its schema or its store is gone */
+	int64		number;			/* of its store, as it was registered; the owner of the schema cannot change it */
 	EsTenantState state;
 	bool		dropping;		/* dropped, and kept for a while; counts as suspended */
 } EsTenant;
@@ -61,13 +62,15 @@ extern Datum es_tenant_attributes(const char *name);
 
 /* store/tenant_name */
 extern char *es_tenant_name_argument(FunctionCallInfo fcinfo, int argument, const char *what);
+extern bool es_tenant_is_reserved(const char *name);
 extern void es_tenant_check_name(const char *name);
 extern char *es_tenant_fold(const char *name);
 
 /* store/tenant_manage */
 extern void es_tenant_lock_name(Relation registry, const char *folded);
+extern bool es_tenant_is_owned(const EsTenant *tenant);
 extern void es_tenant_require_owner(const EsTenant *tenant);
-extern void es_tenant_create_again(const char *name, int64 number, EsPayload payload, Datum attributes);
+extern bool es_tenant_create_again(const char *name, int64 number, EsPayload payload, Datum attributes);
 extern void es_tenant_set_state(const char *name, EsTenantState state, const char *reason);
 extern void es_tenant_share_name(Relation registry, const char *folded);
 extern HeapTuple es_tenant_own_row(Relation registry, const char *name, EsTenant *tenant);

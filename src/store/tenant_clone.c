@@ -17,7 +17,8 @@
  * under way then are not in the copy, and their positions stay free.
  *
  * Everything is done as the owner of the schema and belongs to it: conditions
- * and expressions of tables are code of theirs.
+ * and expressions of tables are code of theirs.  What belongs to a role that is
+ * no member of the owner is refused.
  */
 #include "postgres.h"
 
@@ -49,6 +50,19 @@
 #define PHASE_SEQUENCE		11
 #define PHASE_RIGHTS		30	/* takes from PUBLIC; what comes after it gives to others */
 #define PHASE_RIGHTS_SCHEMA	32	/* named $S in the statement */
+
+Oid
+es_schema_owner(Oid nspid)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "schema %u is gone", nspid);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
 
 static void
 set(const char *name, const char *value)
@@ -117,7 +131,7 @@ require_possible(Oid nspid, const EsDefinition *definition)
 										   ES_TEXT("object", definition->parts[i].object)),
 								"schema \"%s\" cannot be cloned: it holds %s", get_namespace_name(nspid),
 								definition->parts[i].object),
-					 errhint("Move that to a shared schema, or make the tenant by migrations.")));
+					 errhint("Move that to a shared schema, give what is another role's to the owner of the schema, or make the tenant by migrations.")));
 }
 
 /* Keep others from changing the form of the tables that there are. */
@@ -256,6 +270,22 @@ compare_parts(const void *a, const void *b)
 	return order;
 }
 
+/* Is it a table, or a constraint of one, that a store gets when it is needed? */
+static bool
+is_of_store(const char *object)
+{
+	static const char *const tables[] = {
+		"event_tags", "event_subscriptions", "event_deliveries", "event_handlers", "event_parked", "event_processes"
+	};
+	const char *last = strrchr(object, ' ');
+
+	if (strncmp(object, "table ", strlen("table ")) == 0 || strncmp(object, "constraint ", strlen("constraint ")) == 0)
+		for (int i = 0; i < lengthof(tables); i++)
+			if (strcmp(last + 1, tables[i]) == 0)
+				return true;
+	return false;
+}
+
 /* Leave the parts that two schemas have in common, whatever rows and rights they have; in an order of their own. */
 static void
 keep_compared(EsDefinition *definition)
@@ -266,7 +296,8 @@ keep_compared(EsDefinition *definition)
 	{
 		const EsPart *part = &definition->parts[i];
 
-		if (part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS))
+		if ((part->phase < PHASE_ROWS || (part->phase > PHASE_SEQUENCE && part->phase < PHASE_RIGHTS)) &&
+			!is_of_store(part->object))
 			definition->parts[kept++] = *part;
 	}
 	definition->count = kept;
@@ -364,22 +395,10 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 			(void) execute(part->statement, InvalidSnapshot);
 	}
 	UnregisterSnapshot(snapshot);
+	es_store_guard_tables(nspid);
 	es_definition_read(nspid, &clone);
 	require_equal(&definition, &clone);
 	SPI_finish();
-}
-
-static Oid
-schema_owner(Oid nspid)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "schema %u is gone", nspid);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
 }
 
 /*
@@ -392,7 +411,7 @@ es_tenant_clone_schema(Oid source, const char *target, EsPayload payload, bool w
 {
 	Oid			user;
 	int			security;
-	Oid			owner = schema_owner(source);
+	Oid			owner = es_schema_owner(source);
 	int			level;
 	int64		number;
 

@@ -23,11 +23,11 @@ PG_FUNCTION_INFO_V1(event_store_tenant_differences);
 Datum
 event_store_tenant_differences(PG_FUNCTION_ARGS)
 {
-	char	   *name = es_tenant_name_argument(fcinfo, 0, "tenant");
-	char	   *template = es_tenant_name_argument(fcinfo, 1, "template");
+	const char *name = es_tenant_name_argument(fcinfo, 0, "tenant");
+	const char *template = es_tenant_name_argument(fcinfo, 1, "template");
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			nspid = es_tenant_template_schema(name);
-	Oid			as = es_tenant_template_schema(template);
+	Oid			nspid = es_tenant_template_schema(&name);
+	Oid			as = es_tenant_template_schema(&template);
 	EsDefinition has;
 	EsDefinition should_have;
 	int			i = 0;

@@ -138,6 +138,7 @@ event_store_add_tenant_domain(PG_FUNCTION_ARGS)
 	if (other != NULL && strcmp(other, name) == 0)
 	{
 		values[0] = CStringGetTextDatum(host);
+		values[1] = CStringGetTextDatum(name);
 		(void) es_record(ES_RECORD_DOMAIN_REMOVE, values, NULL);
 	}
 	if (PG_GETARG_BOOL(2))
@@ -162,17 +163,25 @@ event_store_remove_tenant_domain(PG_FUNCTION_ARGS)
 {
 	char	   *host = host_argument(fcinfo, 0);
 	char	   *tenant = find(host);
-	Datum		parameter = CStringGetTextDatum(host);
+	Datum		values[2];
+	uint64		count = 0;
 
-	if (tenant == NULL)
+	if (tenant != NULL)
+	{
+		/* while we wait for the lock another tenant may get the host */
+		lock_tenant(tenant);
+		values[0] = CStringGetTextDatum(host);
+		values[1] = CStringGetTextDatum(tenant);
+		SPI_connect();
+		count = es_record(ES_RECORD_DOMAIN_REMOVE, values, NULL);
+		SPI_finish();
+	}
+	if (count == 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_UNDEFINED_OBJECT, ES_MEMBERS(ES_TEXT("host", host)),
-							"host \"%s\" leads to no tenant", host),
+							tenant == NULL ? "host \"%s\" leads to no tenant" :
+							"host \"%s\" has just got another tenant, or none", host),
 				 errhint("The table event_store.tenant_domain lists the hosts.")));
-	lock_tenant(tenant);
-	SPI_connect();
-	(void) es_record(ES_RECORD_DOMAIN_REMOVE, &parameter, NULL);
-	SPI_finish();
 	PG_RETURN_VOID();
 }
 

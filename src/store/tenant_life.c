@@ -44,17 +44,41 @@
 #define MAX_POOL	10000
 
 /*
- * The schema of a template, a tenant's or any other, which must be the
- * caller's.  A tenant is locked, so that nobody migrates it meanwhile.
+ * If no tenant has this name, but a schema that is a tenant's: the name of that
+ * tenant, palloc'd; otherwise the name.
  */
-Oid
-es_tenant_template_schema(const char *name)
+static const char *
+tenant_of_template(const char *name)
 {
-	Relation	registry = es_tenant_open_registry(AccessShareLock);
 	EsTenant	tenant;
 	Oid			nspid;
 
-	es_tenant_share_name(registry, es_tenant_fold(name));
+	if (es_tenant_find(name, &tenant))
+		return name;
+	nspid = get_namespace_oid(name, true);
+	return OidIsValid(nspid) && es_tenant_of_schema(nspid, &tenant) ? pstrdup(NameStr(tenant.name)) : name;
+}
+
+/*
+ * The schema of a template, a tenant's or any other, which must be the
+ * caller's.  A tenant is locked, so that nobody migrates it meanwhile, and
+ * *template becomes its name if it was that of its schema.
+ */
+Oid
+es_tenant_template_schema(const char **template)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	const char *name;
+	EsTenant	tenant;
+	Oid			nspid;
+
+	/* whoever renames it meanwhile has the lock, and then it is called otherwise */
+	do
+	{
+		name = tenant_of_template(*template);
+		es_tenant_share_name(registry, es_tenant_fold(name));
+	} while (strcmp(name, tenant_of_template(*template)) != 0);
+	*template = name;
 	table_close(registry, AccessShareLock);
 	if (es_tenant_find(name, &tenant))
 	{
@@ -83,16 +107,16 @@ es_tenant_template_schema(const char *name)
  * the template's store keeps, or jsonb.
  */
 static EsPayload
-choose_payload(const char *template, const EsPayload *asked)
+choose_payload(const char **template, const EsPayload *asked)
 {
-	EsStore    *store = template == NULL ? NULL : es_store_of_schema(es_tenant_template_schema(template));
+	EsStore    *store = *template == NULL ? NULL : es_store_of_schema(es_tenant_template_schema(template));
 
 	if (asked != NULL && store != NULL && store->payload != *asked)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
-							ES_MEMBERS(ES_TEXT("template", template), ES_TEXT("payload", es_payload_name(*asked)),
+							ES_MEMBERS(ES_TEXT("template", *template), ES_TEXT("payload", es_payload_name(*asked)),
 									   ES_TEXT("kept", es_payload_name(store->payload))),
-							"payload is %s, but the template \"%s\" keeps %s", es_payload_name(*asked), template,
+							"payload is %s, but the template \"%s\" keeps %s", es_payload_name(*asked), *template,
 							es_payload_name(store->payload)),
 				 errhint("Leave payload out, or make the tenant without a template.")));
 	return asked != NULL ? *asked : store != NULL ? store->payload : ES_PAYLOAD_JSONB;
@@ -106,9 +130,24 @@ make_schema(const char *schema, const char *template, EsPayload payload, bool wi
 
 	if (template == NULL)
 		return es_store_create(schema, payload);
-	number = es_tenant_clone_schema(es_tenant_template_schema(template), schema, payload, with_data, with_grants);
+	number = es_tenant_clone_schema(es_tenant_template_schema(&template), schema, payload, with_data, with_grants);
 	es_tenant_records_copy(template, schema);
 	return number;
+}
+
+/*
+ * Whose the schemas are that are made from a template, which may be NULL: the
+ * owner's of the template.  If that is gone, the caller is whose are asked for.
+ */
+static Oid
+pool_owner(const char *template)
+{
+	Oid			nspid = InvalidOid;
+	EsTenant	tenant;
+
+	if (template != NULL)
+		nspid = es_tenant_find(template, &tenant) ? tenant.nspid : get_namespace_oid(template, true);
+	return OidIsValid(nspid) ? es_schema_owner(nspid) : GetUserId();
 }
 
 static void
@@ -117,10 +156,10 @@ pool_parameters(Datum *values, char *nulls, const char *template, bool with_data
 	nulls[0] = template == NULL ? 'n' : ' ';
 	values[0] = template == NULL ? (Datum) 0 : CStringGetTextDatum(template);
 	values[1] = BoolGetDatum(with_data);
-	values[2] = ObjectIdGetDatum(GetUserId());
+	values[2] = ObjectIdGetDatum(pool_owner(template));
 }
 
-/* Take a schema of the caller's from the pool; palloc'd, NULL if there is none like that. */
+/* Take a schema from the pool; palloc'd, NULL if there is none like that.  Who may have the template, the callers check. */
 static char *
 take_from_pool(const char *template, bool with_data)
 {
@@ -151,6 +190,44 @@ drop_schema(const char *schema)
 	AtEOXact_GUC(true, level);
 }
 
+/* A schema becomes a tenant's: if it is in the pool it is so no longer, and what is recorded of it is the tenant's. */
+void
+es_tenant_leave_pool(const char *schema, const char *name)
+{
+	Datum		value = CStringGetTextDatum(schema);
+	uint64		count;
+
+	SPI_connect();
+	count = es_record(ES_RECORD_POOL_LEAVE, &value, NULL);
+	SPI_finish();
+	if (count > 0 && strcmp(schema, name) != 0)
+		es_tenant_records_rename(schema, name);
+}
+
+/*
+ * Refuse to drop a tenant that schemas in the pool were made from: who makes
+ * another one of this name would get them.
+ */
+void
+es_tenant_require_no_pool(const char *name)
+{
+	Datum		value = CStringGetTextDatum(name);
+	bool		with_data;
+	bool		isnull;
+
+	SPI_connect();
+	if (es_record(ES_RECORD_POOL_OF_TEMPLATE, &value, NULL) > 0)
+	{
+		with_data = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+		ereport(ERROR,
+				(es_problem(ERRCODE_OBJECT_IN_USE, ES_MEMBERS(ES_TEXT("tenant", name)),
+							"tenant \"%s\" is the template of schemas in the pool", name),
+				 errhint("Drop those first with CALL event_store.fill_tenant_pool(0, %s, with_data => %s).",
+						 quote_literal_cstr(name), with_data ? "true" : "false")));
+	}
+	SPI_finish();
+}
+
 /*
  * The schema for a new tenant, from the pool if that has one; returns the
  * number of its store.  asked is what it is to keep, NULL if that was not said.
@@ -159,7 +236,7 @@ int64
 es_tenant_make_schema(const char *name, const char *template, const EsPayload *asked, bool with_data, bool with_grants)
 {
 	/* who may not have the template gets nothing that was made from it */
-	EsPayload	payload = choose_payload(template, asked);
+	EsPayload	payload = choose_payload(&template, asked);
 	bool		from_pool = !with_grants && (template != NULL || payload == ES_PAYLOAD_JSONB);
 	char	   *schema;
 	EsStore    *store;
@@ -201,6 +278,8 @@ set_state(Relation registry, HeapTuple row, const char *state, TimestampTz purge
 void
 es_tenant_drop_later(Relation registry, HeapTuple row, const EsTenant *tenant, const Interval *keep)
 {
+	Datum		name = CStringGetTextDatum(NameStr(tenant->name));
+
 	if (es_interval_ms(keep) < 0)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "keep")), "keep is negative"),
@@ -213,6 +292,9 @@ es_tenant_drop_later(Relation registry, HeapTuple row, const EsTenant *tenant, c
 			  DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													  TimestampTzGetDatum(GetCurrentTimestamp()),
 													  PointerGetDatum(keep))));
+	SPI_connect();
+	(void) es_record(ES_RECORD_ROLLOUT_LEAVE, &name, NULL);
+	SPI_finish();
 }
 
 static char *
@@ -277,18 +359,18 @@ purge_part(const char *name, int max_relations)
 	uint64		count;
 	int			level;
 
-	if (!es_tenant_find(name, &tenant) ||
-		(OidIsValid(tenant.nspid) && !es_owns_schema(tenant.nspid, GetUserId())))
+	/* nobody locks what is not theirs; and while we wait another purge may have removed it */
+	for (int i = 0; i < 2; i++)
 	{
-		table_close(registry, NoLock);
-		return PURGED_NOT;
+		if (!es_tenant_find(name, &tenant) || !es_tenant_is_owned(&tenant) || !tenant.dropping)
+		{
+			table_close(registry, NoLock);
+			return PURGED_NOT;
+		}
+		if (i == 0)
+			es_tenant_lock_name(registry, es_tenant_fold(name));
 	}
-	row = es_tenant_own_row(registry, name, &tenant);
-	if (!tenant.dropping)
-	{
-		table_close(registry, NoLock);
-		return PURGED_NOT;
-	}
+	row = es_tenant_row(registry, name);
 	schema = OidIsValid(tenant.nspid) ? get_namespace_name(tenant.nspid) : NULL;
 	if (schema == NULL)
 		count = 0;
@@ -459,13 +541,15 @@ add_to_pool(const char *template, bool with_data)
 {
 	uint64		random;
 	char	   *schema;
+	EsPayload	payload;
 	Datum		values[4];
 	char		nulls[] = "    ";
 
 	if (!pg_strong_random(&random, sizeof(random)))
 		elog(ERROR, "could not generate random values");
 	schema = psprintf("tenant_pool_" UINT64_FORMAT, random);
-	(void) make_schema(schema, template, choose_payload(template, NULL), with_data, false);
+	payload = choose_payload(&template, NULL);
+	(void) make_schema(schema, template, payload, with_data, false);
 	(void) es_migrate(schema, get_namespace_oid(schema, false), false, NULL);
 
 	pool_parameters(values + 1, nulls + 1, template, with_data);
@@ -489,7 +573,8 @@ Datum
 event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
 {
 	int			size = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT32(0);
-	char	   *template = PG_ARGISNULL(1) ? NULL : MemoryContextStrdup(PortalContext, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	const char *template = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	EsTenant	tenant;
 	bool		with_data;
 	bool		atomic = es_call_is_atomic(fcinfo);
 	int64		surplus;
@@ -502,8 +587,13 @@ event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
 							"size is not between 0 and %d", MAX_POOL),
 				 errhint("Say how many schemas are to be ready.")));
 	es_require_writable();
-	if (template != NULL && size > 0)
-		(void) es_tenant_template_schema(template);
+	if (template != NULL)
+	{
+		/* of a template that is gone the pool can still be emptied */
+		if (size > 0 || es_tenant_find(template, &tenant) || OidIsValid(get_namespace_oid(template, true)))
+			(void) es_tenant_template_schema(&template);
+		template = MemoryContextStrdup(PortalContext, template);
+	}
 	surplus = count_pool(template, with_data) - size;
 	for (int64 i = 0; i < Abs(surplus); i++)
 	{

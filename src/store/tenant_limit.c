@@ -36,6 +36,8 @@
 #include "store/tenant.h"
 #include "store/tenant_limit.h"
 
+#define MAX_DELAY	(INT64CONST(365) * SECS_PER_DAY * 1000) /* ms; nobody waits longer, and it can be reckoned with in ns */
+
 /* Columns of tenant_limit. */
 enum LimitColumn
 {
@@ -172,8 +174,11 @@ es_tenant_limits(EsStore *store)
 	if (store->limits->generation != generation)
 	{
 		EsLimits	fresh = {.generation = generation};
+		EsTenant	tenant;
 
-		read_limits(store->number, &fresh);
+		/* by the number that the tenant has: that of the store is its owner's to change */
+		if (es_tenant_of_schema(store->nspid, &tenant))
+			read_limits(tenant.number, &fresh);
 		*store->limits = fresh;
 	}
 	return store->limits->any ? store->limits->limits : NULL;
@@ -215,8 +220,6 @@ static int64
 limited_tenant(const char *name, Relation *registry)
 {
 	EsTenant	tenant;
-	HeapTuple	row;
-	bool		isnull;
 
 	es_require_writable();
 	if (!es_owns_database(MyDatabaseId, GetUserId()))
@@ -228,8 +231,7 @@ limited_tenant(const char *name, Relation *registry)
 	es_tenant_lock_name(*registry, es_tenant_fold(name));
 	if (!es_tenant_find(name, &tenant) || !OidIsValid(tenant.nspid))
 		es_tenant_get(name, &tenant);	/* raises the error */
-	row = es_tenant_row(*registry, name);
-	return DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(*registry), &isnull));
+	return tenant.number;
 }
 
 static EsLimitKind
@@ -305,7 +307,7 @@ event_store_set_tenant_limit(PG_FUNCTION_ARGS)
 	values[LIMIT_AMOUNT] = Int64GetDatum(positive(PG_GETARG_INT64(2), "amount"));
 	values[LIMIT_BURST] = Int64GetDatum(positive(PG_ARGISNULL(3) ? PG_GETARG_INT64(2) : PG_GETARG_INT64(3), "burst"));
 	values[LIMIT_ACTION] = CStringGetTextDatum(es_limit_actions[action]);
-	values[LIMIT_MAX_DELAY] = Int64GetDatum(max_delay);
+	values[LIMIT_MAX_DELAY] = Int64GetDatum(Min(max_delay, MAX_DELAY));
 
 	number = limited_tenant(name, &registry);
 	(void) forget(number, es_limit_names[kind]);

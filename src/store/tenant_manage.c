@@ -135,14 +135,21 @@ es_tenant_update_row(Relation registry, HeapTuple old, Datum *values, bool *null
 	CommandCounterIncrement();
 }
 
-/* Refuse to anybody but the owner of its schema, or where that is gone of the database. */
+/* Is it the caller's: is the caller the owner of its schema, or where that is gone of the database? */
+bool
+es_tenant_is_owned(const EsTenant *tenant)
+{
+	return OidIsValid(tenant->nspid) ? es_owns_schema(tenant->nspid, GetUserId()) :
+		es_owns_database(MyDatabaseId, GetUserId());
+}
+
+/* Refuse to anybody but the owner. */
 void
 es_tenant_require_owner(const EsTenant *tenant)
 {
 	const char *name = NameStr(tenant->name);
 
-	if (OidIsValid(tenant->nspid) ? !es_owns_schema(tenant->nspid, GetUserId()) :
-		!es_owns_database(MyDatabaseId, GetUserId()))
+	if (!es_tenant_is_owned(tenant))
 		ereport(ERROR,
 				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("tenant", name)),
 							"must be owner of tenant \"%s\"", name),
@@ -187,8 +194,7 @@ es_tenant_note_schema(const char *name, const char *schema)
 void
 es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
 {
-	bool		isnull;
-	int64		number = DatumGetInt64(heap_getattr(row, TENANT_STORE_NUMBER + 1, RelationGetDescr(registry), &isnull));
+	int64		number = tenant->number;
 
 	if (OidIsValid(tenant->nspid))
 	{
@@ -196,12 +202,18 @@ es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
 		int			level;
 
 		if (store != NULL)
+		{
+			number = store->number;
 			es_store_drop_series(store);
+		}
 		level = es_tenant_lift_guard();
 		es_statement_drop_schema(get_namespace_name(tenant->nspid));
 		AtEOXact_GUC(true, level);
 	}
 	es_store_unregister(number);
+	/* its owner may have made another store in its place */
+	if (number != tenant->number)
+		es_store_unregister(tenant->number);
 	es_tenant_records_forget(NameStr(tenant->name));
 	CatalogTupleDelete(registry, &row->t_self);
 	CacheInvalidateRelcache(registry);
@@ -252,20 +264,22 @@ create(const char *name, const char *template, const EsPayload *payload, bool wi
 	table_close(registry, NoLock);
 }
 
-/* Make a tenant whose store comes from elsewhere; it can only be read. */
-void
+/* Make a tenant whose store comes from elsewhere; tells whether its schema is new. */
+bool
 es_tenant_create_again(const char *name, int64 number, EsPayload payload, Datum attributes)
 {
 	char	   *folded = es_tenant_fold(name);
 	Relation	registry;
+	bool		created;
 
 	es_tenant_check_name(name);
 	registry = es_tenant_open_registry(RowExclusiveLock);
 	es_tenant_lock_name(registry, folded);
 	require_free(registry, name, folded);
-	es_store_create_again(name, number, payload);
+	created = es_store_create_again(name, number, payload);
 	insert_row(registry, name, folded, name, get_namespace_oid(name, false), number, attributes);
 	table_close(registry, NoLock);
+	return created;
 }
 
 /* Change the state of a tenant, as its owner. */
@@ -344,6 +358,12 @@ event_store_attach_tenant(PG_FUNCTION_ARGS)
 							"must be owner of schema \"%s\"", schema),
 				 errhint("Ask the owner, or become a member of the owning role.")));
 
+	if (es_tenant_is_reserved(schema))
+		ereport(ERROR,
+				(es_problem(ERRCODE_ES_INVALID_TENANT_NAME, ES_MEMBERS(ES_TEXT("schema", schema)),
+							"schema \"%s\" cannot be a tenant's: it is everybody's", schema),
+				 errhint("Move the tables of the tenant to a schema of its own.")));
+
 	/* rare enough to let one at a time through, so that no schema gets two tenants */
 	registry = es_tenant_open_registry(ShareRowExclusiveLock);
 	folded = es_tenant_fold(name);
@@ -355,6 +375,7 @@ event_store_attach_tenant(PG_FUNCTION_ARGS)
 							"schema \"%s\" is that of tenant \"%s\" already", schema, NameStr(tenant.name)),
 				 errhint("To call it otherwise, use event_store.rename_tenant().")));
 	insert_row(registry, name, folded, schema, nspid, number, PG_GETARG_DATUM(2));
+	es_tenant_leave_pool(schema, name);
 	table_close(registry, NoLock);
 	PG_RETURN_VOID();
 }
@@ -441,6 +462,7 @@ event_store_drop_tenant(PG_FUNCTION_ARGS)
 							"to drop tenant \"%s\" with everything it has, confirm must repeat its name", name),
 				 errhint("Call event_store.drop_tenant(%s, confirm => %s).",
 						 quote_literal_cstr(name), quote_literal_cstr(name))));
+	es_tenant_require_no_pool(name);
 	if (PG_ARGISNULL(2))
 		es_tenant_remove(registry, row, &tenant);
 	else

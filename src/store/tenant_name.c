@@ -25,8 +25,9 @@ es_tenant_fold(const char *name)
 	return str_tolower(name, strlen(name), DEFAULT_COLLATION_OID);
 }
 
-static bool
-is_reserved(const char *name)
+/* Is it a name that no tenant can have, and no schema of one? */
+bool
+es_tenant_is_reserved(const char *name)
 {
 	static const char *const reserved[] = {"public", "information_schema", ES_SCHEMA};
 	char	   *folded = es_tenant_fold(name);
@@ -57,7 +58,7 @@ es_tenant_check_name(const char *name)
 		refuse(name, "it is empty");
 	if (strlen(name) >= NAMEDATALEN)
 		refuse(name, psprintf("it has %zu bytes", strlen(name)));
-	if (is_reserved(name))
+	if (es_tenant_is_reserved(name))
 		refuse(name, "the name is reserved");
 	if (!RE_compile_and_execute(cstring_to_text(es_tenant_name_pattern), unconstify(char *, name), strlen(name),
 								REG_ADVANCED | REG_NOSUB, C_COLLATION_OID, 0, NULL))

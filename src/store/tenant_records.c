@@ -41,7 +41,9 @@ static const struct
 	3, {TEXTOID, TEXTOID, BOOLOID}},
 	[ES_RECORD_DOMAIN_DEMOTE] = {"UPDATE event_store.tenant_domain SET is_primary = false WHERE tenant" EQ "$1 AND is_primary",
 	1, {TEXTOID}},
-	[ES_RECORD_DOMAIN_REMOVE] = {"DELETE FROM event_store.tenant_domain WHERE host" EQ "$1", 1, {TEXTOID}},
+	/* host, tenant */
+	[ES_RECORD_DOMAIN_REMOVE] = {"DELETE FROM event_store.tenant_domain WHERE host" EQ "$1 AND tenant" EQ "$2",
+	2, {TEXTOID, TEXTOID}},
 
 	/* schema, template or null, with its rows */
 	[ES_RECORD_POOL_ADD] = {"INSERT INTO event_store.tenant_pool (schema, template, with_data, created_at)"
@@ -56,8 +58,15 @@ static const struct
 		" JOIN pg_catalog.pg_namespace n ON n.nspname" EQ "p.schema"
 		" WHERE COALESCE(p.template, '')" EQ "COALESCE($1, '') AND p.with_data" EQ "$2 AND n.nspowner" EQ "$3",
 	3, {TEXTOID, BOOLOID, OIDOID}},
-	[ES_RECORD_POOL_CLEAN] = {"DELETE FROM event_store.tenant_pool p"
-		" WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname" EQ "p.schema)"},
+	/* those that somebody has dropped or renamed, and what is recorded of them */
+	[ES_RECORD_POOL_CLEAN] = {"WITH p AS (DELETE FROM event_store.tenant_pool p"
+		"  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname" EQ "p.schema) RETURNING p.schema)"
+		" DELETE FROM event_store.tenant_migrated m USING p WHERE m.tenant" EQ "p.schema"
+		" AND NOT EXISTS (SELECT FROM event_store.tenant_registry r WHERE r.tenant_name" EQ "m.tenant)"},
+	[ES_RECORD_POOL_LEAVE] = {"DELETE FROM event_store.tenant_pool WHERE schema" EQ "$1", 1, {TEXTOID}},
+	/* is it the template of schemas in the pool: one of them, with its rows */
+	[ES_RECORD_POOL_OF_TEMPLATE] = {"SELECT schema, with_data FROM event_store.tenant_pool p WHERE template" EQ "$1"
+		" AND EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname" EQ "p.schema) LIMIT 1", 1, {TEXTOID}},
 
 	/* a tenant's name, its new one */
 	[ES_RECORD_RENAME] = {"WITH d AS (UPDATE event_store.tenant_domain SET tenant = $2 WHERE tenant" EQ "$1),"
@@ -74,6 +83,14 @@ static const struct
 	[ES_RECORD_COPY] = {"INSERT INTO event_store.tenant_migrated (tenant, version, checksum, applied_at)"
 		" SELECT $2, version, checksum, applied_at FROM event_store.tenant_migrated WHERE tenant" EQ "$1",
 	2, {TEXTOID, TEXTOID}},
+	/* the migrations of a tenant as JSON, and such for another one */
+	[ES_RECORD_EXPORT] = {"SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(version, checksum, applied_at)"
+		" ORDER BY version USING OPERATOR(pg_catalog.<)), '[]')::pg_catalog.text"
+		" FROM event_store.tenant_migrated WHERE tenant" EQ "$1", 1, {TEXTOID}},
+	[ES_RECORD_IMPORT] = {"INSERT INTO event_store.tenant_migrated (tenant, version, checksum, applied_at)"
+		" SELECT $1, (m.row OPERATOR(pg_catalog.->>) 0)::pg_catalog.int8, m.row OPERATOR(pg_catalog.->>) 1,"
+		" (m.row OPERATOR(pg_catalog.->>) 2)::pg_catalog.timestamptz"
+		" FROM pg_catalog.jsonb_array_elements($2) m (row) ON CONFLICT DO NOTHING", 2, {TEXTOID, JSONBOID}},
 	/* dropped tenants, one of a name or with null all whose time has come */
 	[ES_RECORD_TO_PURGE] = {"SELECT tenant_name FROM event_store.tenant_registry"
 		" WHERE state" EQ "ANY ('{dropping,purging}') AND tenant_name" EQ "COALESCE($1, tenant_name)"
@@ -85,8 +102,12 @@ static const struct
 		" (version, name, up, down, checksum, registered_by, registered_at)"
 		" VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp()) ON CONFLICT (version) DO NOTHING",
 	6, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, REGROLEOID}},
-	[ES_RECORD_MIGRATION_GET] = {"SELECT checksum, name FROM event_store.tenant_migration WHERE version" EQ "$1",
-	1, {INT8OID}},
+	/* is it the same: version, checksum, down */
+	[ES_RECORD_MIGRATION_SAME] = {"SELECT checksum" EQ "$2, down IS NOT DISTINCT FROM $3, registered_by::pg_catalog.oid"
+		" FROM event_store.tenant_migration WHERE version" EQ "$1", 3, {INT8OID, TEXTOID, TEXTOID}},
+	/* version, role */
+	[ES_RECORD_MIGRATION_ANSWER] = {"UPDATE event_store.tenant_migration SET registered_by = $2 WHERE version" EQ "$1",
+	2, {INT8OID, REGROLEOID}},
 	[ES_RECORD_MIGRATION_REMOVE] = {"DELETE FROM event_store.tenant_migration WHERE version" EQ "$1", 1, {INT8OID}},
 	/* of a tenant, up to a version: those it has not got, and those it has got in another form */
 	[ES_RECORD_MIGRATIONS_TO_APPLY] = {"SELECT m.version, m.name, m.up, m.checksum, m.registered_by::pg_catalog.oid, a.version IS NOT NULL"
@@ -192,6 +213,8 @@ static const struct
 		" stage = COALESCE((SELECT pg_catalog.min(t.stage) FROM event_store.rollout_tenant t WHERE t.rollout" EQ "$1 AND t.state" EQ "'pending'),"
 		"  CASE state WHEN 'finished' THEN pg_catalog.jsonb_array_length(stages) ELSE stage END)"
 		" WHERE rollout" EQ "$1", 1, {INT8OID}},
+	/* a tenant is dropped: nothing is to be done for it any more */
+	[ES_RECORD_ROLLOUT_LEAVE] = {"DELETE FROM event_store.rollout_tenant WHERE tenant" EQ "$1 AND state" NE "'done'", 1, {TEXTOID}},
 	[ES_RECORD_ROLLOUT_RETRY] = {"UPDATE event_store.rollout_tenant SET state = 'pending', attempts = 0"
 		" WHERE rollout" EQ "$1 AND state" EQ "'failed'", 1, {INT8OID}},
 };
@@ -269,6 +292,34 @@ void
 es_tenant_records_copy(const char *from, const char *to)
 {
 	with_names(ES_RECORD_COPY, from, to);
+}
+
+/* The migrations of a tenant as JSON, for es_tenant_records_import; palloc'd. */
+char *
+es_tenant_records_export(const char *name)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		parameter = CStringGetTextDatum(name);
+	char	   *json;
+
+	SPI_connect();
+	(void) es_record(ES_RECORD_EXPORT, &parameter, NULL);
+	json = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return json;
+}
+
+/* A tenant has the migrations of an array, a jsonb. */
+void
+es_tenant_records_import(const char *name, Datum migrations)
+{
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(name);
+	values[1] = migrations;
+	SPI_connect();
+	(void) es_record(ES_RECORD_IMPORT, values, NULL);
+	SPI_finish();
 }
 
 /* What is recorded of a tenant, as rows of tenant_residue. */

@@ -292,7 +292,11 @@ event_store_each_tenant(PG_FUNCTION_ARGS)
 		MemoryContextReset(per_tenant);
 		MemoryContextSwitchTo(per_tenant);
 		if (!es_tenant_find(name, &tenant))
-			continue;			/* dropped meanwhile */
+		{
+			/* dropped meanwhile */
+			MemoryContextSwitchTo(caller);
+			continue;
+		}
 		usable = OidIsValid(tenant.nspid) && tenant.state != ES_TENANT_SUSPENDED;
 		begin_level(&before);
 		if (usable)
