@@ -10,6 +10,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
+#include "base/shared.h"
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
@@ -26,6 +27,8 @@
 #include "observe/series.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
+#include "runtime/names.h"
+#include "runtime/session_table.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -43,6 +46,7 @@ _PG_init(void)
 	EsSettingsInit();
 	EsShmemInit();
 	EsXactInit();
+	EsSharedInit();
 	EsProblemLogInit();
 	EsCountersInit();
 	EsExemplarInit();
@@ -59,4 +63,6 @@ _PG_init(void)
 	EsLauncherInit();
 	EsVacateInit();
 	EsEndpointInit();
+	EsNamesInit();
+	EsSessionInit();
 }

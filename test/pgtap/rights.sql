@@ -30,6 +30,8 @@ DO $$ BEGIN
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
+SELECT event_store.registry_create('room'), event_store.partition_create('work', 2);
+
 CREATE TABLE public.lines (line int, stream text, type text, data jsonb);
 CREATE TABLE public.secret_lines (LIKE public.lines);
 GRANT SELECT ON public.lines TO PUBLIC;
@@ -177,6 +179,42 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	-- telemetry: everybody may say what happens, the owner of the extension says what is counted and run
 	($$SELECT event_store.telemetry_execute('e'), event_store.telemetry_span('e', 'SELECT 1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.telemetry_verify()$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
+	-- registries, sessions, partitions: names are for everybody, what is defined is for who may create
+	($$SELECT event_store.registry_create('r')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.registry_drop('room')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.registry_put_meta('room', 'k', '1')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.register('room', 'k', scope => 'transaction')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.unregister('room', 'k')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.unregister_match('room', 'k', '$ == 1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.lookup('room', 'k')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.whereis('room', 'k')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.keys_of('room')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.registry_select('room')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.registry_count('room')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.registry_meta('room', 'k')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.registry_lock('room', 'k')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.registry_listen('room')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.registry_send('room', 'k', '1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.receive()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.update_value('room', 'k', 'pg_catalog.lower(text)')$$, '42883', '42883', '42883', '42883', '42883', '42883', '42883'),
+	($$SELECT event_store.registry_dispatch('room', 'k', '1', 'pg_catalog.lower(text)')$$, '42883', '42883', '42883', '42883', '42883', '42883', '42883'),
+	($$SELECT count(*) FROM event_store.registries$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$DELETE FROM event_store.registry_definitions$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.session_start(ttl => '1 ms')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.session_get('s')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.session_stop('s')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.session_rows_seen()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.session_put('s', '1')$$, 'VE032', 'VE032', 'VE032', 'VE032', 'VE032', 'VE032', 'VE032'),
+	($$SELECT event_store.session_merge('s', '{}')$$, 'VE032', 'VE032', 'VE032', 'VE032', 'VE032', 'VE032', 'VE032'),
+	($$SELECT event_store.session_touch('s')$$, 'VE032', 'VE032', 'VE032', 'VE032', 'VE032', 'VE032', 'VE032'),
+	($$SELECT count(*) FROM event_store.sessions$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT * FROM event_store.session_rows$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.session_sweep()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.shared_pool()$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.partition_create('p', 2)$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.partition_resize('work', 2)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.partition_drop('work')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.partition_for('work', 'k'), event_store.partition_for('work', 1)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
 	($$SELECT event_store.metric_counter('a.b'), event_store.metric_drop('a.b')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_sum('a.b')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_last_value('a.b')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
