@@ -28,6 +28,8 @@
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/names.h"
+#include "runtime/pool.h"
+#include "runtime/schedule.h"
 #include "runtime/session_table.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
@@ -60,8 +62,10 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsScheduleInit();
 	EsEndpointInit();
 	EsNamesInit();
 	EsSessionInit();

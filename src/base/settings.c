@@ -33,6 +33,8 @@ int			es_max_registered;
 int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
+int			es_max_tasks;
+int			es_max_workers;
 int			es_pooler;
 bool		es_problem_debug;
 int			es_problem_detail_size = 8192;	/* errors may come before the settings are defined */
@@ -45,6 +47,7 @@ int			es_session_max_bytes;
 int			es_shared_pool_size;
 int			es_store_cache_size;
 int			es_stream_cache_size;
+int			es_task_timeout;
 bool		es_telemetry;
 char	   *es_traceparent;
 bool		es_trace_is_sampled = false;
@@ -267,6 +270,18 @@ EsSettingsInit(void)
 							&es_max_stream_locks,
 							1000, 1, INT_MAX,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_tasks",
+							"Background tasks that can be registered, over all databases.",
+							"Shared memory is reserved for each.",
+							&es_max_tasks,
+							10000, 16, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_workers",
+							"Workers that run background tasks at once, over all databases.",
+							"Taken from max_worker_processes when there is work; 0 lets no task run.",
+							&es_max_workers,
+							4, 0, 1024,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("event_store.pooler",
 							 "What stands between clients and server: decides how far a tenant set earlier is trusted.",
 							 "With transaction, a tenant counts only in the transaction that set it.",
@@ -339,6 +354,12 @@ EsSettingsInit(void)
 							&es_stream_cache_size,
 							10000, 16, 10000000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.task_timeout",
+							"Longest time that a background task may take for one step before it is cancelled.",
+							"0 means no limit.",
+							&es_task_timeout,
+							300000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("event_store.telemetry",
 							 "Count what happens.",
 							 NULL,

@@ -23,6 +23,9 @@
  * ES_LWLOCK_PROBLEMS stands alone: it is taken while an error is reported, when
  * whoever raised it holds none of the others.
  *
+ * So does ES_LWLOCK_TASKS: it is taken while holding a heavyweight lock or none,
+ * and nothing is taken under it.
+ *
  * Those of telemetry (ES_LWLOCK_COUNTERS; ES_LWLOCK_SERIES, then the spinlock
  * of a series) are taken while holding a heavyweight lock or none, and nothing
  * is taken under them.

@@ -209,11 +209,11 @@ set_latch_of(int proc)
 }
 
 /*
- * Ask the launcher for a worker.  Should another database ask at the same time,
- * one of them has to ask again, at its next commit.
+ * Ask the launcher for a scheduler.  Should another database ask at the same
+ * time, one of them has to ask again, at its next commit.  Must not fail.
  */
-static void
-ask_for_watcher(Oid dbid)
+void
+es_wake_ask_for_watcher(Oid dbid)
 {
 	uint32		launcher = pg_atomic_read_u32(&shared->launcher);
 
@@ -237,7 +237,7 @@ es_wake_slot(int slot, Oid dbid)
 
 	watcher = pg_atomic_read_u32(&s->watcher);
 	if (watcher == 0)
-		ask_for_watcher(dbid);
+		es_wake_ask_for_watcher(dbid);
 	else if (pg_atomic_exchange_u32(&s->dirty, 1) == 0)
 		set_latch_of(watcher - 1);
 	if (s->first == NONE)

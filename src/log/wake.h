@@ -21,6 +21,7 @@ extern void es_wake_new_slot(int slot, Oid dbid);
 extern void es_wake_set_launcher(bool present);
 extern bool es_wake_launcher_runs(void);
 extern Oid	es_wake_take_database(void);
+extern void es_wake_ask_for_watcher(Oid dbid);
 
 extern void EsWakeInit(void);
 

@@ -275,9 +275,9 @@ start_worker(Database *database)
 		worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 		worker.bgw_restart_time = BGW_NEVER_RESTART;
 		snprintf(worker.bgw_library_name, BGW_MAXLEN, "event_store");
-		snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_worker_main");
-		snprintf(worker.bgw_name, BGW_MAXLEN, "event_store worker");
-		snprintf(worker.bgw_type, BGW_MAXLEN, "event_store worker");
+		snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_scheduler_main");
+		snprintf(worker.bgw_name, BGW_MAXLEN, "event_store scheduler");
+		snprintf(worker.bgw_type, BGW_MAXLEN, "event_store scheduler");
 		worker.bgw_main_arg = Int32GetDatum(database->place);
 		worker.bgw_notify_pid = MyProcPid;
 		memcpy(worker.bgw_extra, &database->dbid, sizeof(Oid));

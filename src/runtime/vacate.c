@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -25,9 +27,11 @@
 
 #include "base/compat.h"
 #include "runtime/launcher.h"
+#include "runtime/pool.h"
 #include "runtime/vacate.h"
 
-#define LEAVE_TIMEOUT		5000	/* ms that a session waits for a worker to leave */
+#define LEAVE_TIMEOUT		5000	/* ms that a session waits for scheduler and workers to leave */
+#define PATIENCE			1000	/* ms until workers that have been asked are told */
 #define NO_WORKERS_LOCK		0xE501	/* last word of the lock tag */
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
@@ -53,15 +57,16 @@ es_database_is_free(Oid dbid)
 }
 
 /*
- * Keep workers out of a database until the transaction ends, and wait until
- * the one that is there has left.  If it does not leave in time, the command
- * that follows will say who is connected.
+ * Keep scheduler and workers out of a database until the transaction ends, and
+ * wait until those that are there have left.  If they do not leave in time, the
+ * command that follows will say who is connected.
  */
 static void
 vacate_database(const char *name)
 {
 	Oid			dbid = name ? get_database_oid(name, true) : InvalidOid;
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
+	TimestampTz patience = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENCE);
 	LOCKTAG		tag;
 
 	/* whoever may not do that command need not disturb the worker */
@@ -69,7 +74,12 @@ vacate_database(const char *name)
 		return;
 	no_workers_tag(&tag, dbid);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	while (es_workers_ask_to_leave(dbid) > 0 && GetCurrentTimestamp() < deadline)
+
+	/* the work of tasks is broken off, and if one does not listen, its worker is ended */
+	(void) es_pool_ask_to_leave(dbid, SIGINT);
+	while (es_workers_ask_to_leave(dbid) +
+		   es_pool_ask_to_leave(dbid, GetCurrentTimestamp() < patience ? 0 : SIGTERM) > 0 &&
+		   GetCurrentTimestamp() < deadline)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

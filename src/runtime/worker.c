@@ -1,12 +1,12 @@
 /*
  * worker.c
- *		The worker of a database: moves the durable marks of its stores.
+ *		A worker: runs the tasks of a database that its scheduler gives it.
  *
- * The worker sleeps until a commit moves the horizon of a store (log/wake),
- * then moves the marks of the stores concerned, at most once an interval
- * (event_store.mark_interval).  Each mark is a transaction of its own, so a
- * store with damaged tables does not keep the others back.  Between two
- * transactions the worker holds nothing that could stand in anybody's way.
+ * A worker is started by the scheduler when tasks are due and there is nobody
+ * to run them.  It runs a task, step by step, until that has to wait or others
+ * wait for the worker, hands in the outcome and sleeps until it gets the next
+ * one.  When nothing has come for a while it leaves, and earlier if it is asked
+ * to, or if another database has no worker while this one has had its turn.
  */
 #include "postgres.h"
 
@@ -19,253 +19,167 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/extension.h"
 #include "base/settings.h"
-#include "log/horizon.h"
-#include "log/mark.h"
-#include "log/slot.h"
-#include "log/wake.h"
-#include "observe/series.h"
-#include "runtime/launcher.h"
+#include "runtime/run.h"
 #include "runtime/vacate.h"
-#include "store/statement.h"
-#include "store/store.h"
+#include "runtime/worker.h"
 
-#define SAFETY_INTERVAL		1000	/* ms between two looks at all stores in use */
-#define FAILURE_INTERVAL	10000	/* ms before a mark that could not be moved is tried again */
-#define LOCK_WAIT			"200ms" /* for a table; less than any sensible deadlock_timeout */
+#define IDLE_TIMEOUT	30000	/* ms that a worker without work stays */
+#define LEAVE_INTERVAL	10		/* ms until one that may not leave yet tries again */
+#define TURN			1000	/* ms that a database keeps a worker that another one needs */
 
-/* The horizon at which a store's mark was last moved. */
-typedef struct Done
-{
-	int			slot;			/* hash key */
-	Oid			log;
-	int64		horizon;
-	TimestampTz not_before;		/* after a failure */
-} Done;
+static bool in_worker = false;
+static TimestampTz arrived;
 
-static int	place;				/* in the launcher's table */
-static EsWorkerEnd how = ES_WORKER_STOPPED;
-static HTAB *done = NULL;
+PGDLLEXPORT void es_task_worker_main(Datum argument);
 
-PGDLLEXPORT void es_worker_main(Datum argument);
-
-static void
-worker_exit(int code, Datum argument)
-{
-	Oid			log;
-
-	es_wake_watch_database(InvalidOid);
-	for (int slot = es_slot_next_in_use(ES_NONE, MyDatabaseId, &log); slot != ES_NONE;
-		 slot = es_slot_next_in_use(slot, MyDatabaseId, &log))
-		es_wake_watch(slot, false);
-	es_worker_end(place, how);
-}
-
-/*
- * Move the mark of the store in a schema, in a transaction; false to try again.
- * *failed is set if that met with an error, which stands in the log.
- *
- * Who locks the tables, to drop them perhaps, takes the lock that the worker
- * waits for and wants one that it holds (of a partitioned event_log, say).
- * The worker gives way before the server looks for a deadlock.
- */
+/* Has this database had its turn with this worker, and another one needs it? */
 static bool
-move_mark(Oid nspid, bool *failed)
+turn_is_over(void)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	volatile bool moved = true;
-
-	PG_TRY();
-	{
-		EsStore    *store;
-
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		(void) set_config_option("lock_timeout", LOCK_WAIT, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_LOCAL, true, 0, false);
-		PushActiveSnapshot(GetTransactionSnapshot());
-		store = es_store_of_schema(nspid);
-		if (store != NULL)
-			moved = es_mark_advance(store);
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(caller);
-	}
-	PG_CATCH();
-	{
-		moved = false;
-		MemoryContextSwitchTo(caller);
-		HOLD_INTERRUPTS();
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-		{
-			*failed = true;
-			EmitErrorReport();
-		}
-		FlushErrorState();
-		AbortCurrentTransaction();
-		RESUME_INTERRUPTS();
-		MemoryContextSwitchTo(caller);
-	}
-	PG_END_TRY();
-	return moved;
+	return es_pool_database_starves() && TimestampDifferenceExceeds(arrived, GetCurrentTimestamp(), TURN);
 }
 
-/* Move the marks of all stores; after a start none is known to be up to date. */
-static void
-move_all_marks(void)
+/* For a step: is somebody waiting for this worker? */
+bool
+es_task_should_yield(void)
 {
-	List	   *schemas;
-	ListCell   *lc;
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *copy;
-	bool		failed = false;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	schemas = es_statement_found_schemas();
-	MemoryContextSwitchTo(caller);
-	copy = list_copy(schemas);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
-
-	foreach(lc, copy)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (es_worker_should_stop(place))
-			break;
-		(void) move_mark(lfirst_oid(lc), &failed);
-	}
-	list_free(copy);
+	return in_worker && (es_pool_stopping() || es_pool_others_wait() || turn_is_over());
 }
 
-/* Move the marks of the stores in use whose horizon has moved. */
+/* Run a task until it has to wait, has failed, or should make way. */
 static void
-move_marks(void)
+run_task(const EsAssignment *given, MemoryContext context)
 {
-	Oid			log;
+	EsAssignment assignment = *given;
+	EsRunOutcome	outcome = {.task = given->task};
 
-	for (int slot = es_slot_next_in_use(ES_NONE, MyDatabaseId, &log); slot != ES_NONE;
-		 slot = es_slot_next_in_use(slot, MyDatabaseId, &log))
+	do
 	{
-		Done	   *d;
-		bool		found;
-		int64		horizon;
-		Oid			nspid;
-		bool		failed = false;
-
-		CHECK_FOR_INTERRUPTS();
-		es_wake_watch(slot, true);
-		(void) es_wake_take(slot);
-		horizon = es_slot_horizon(slot, log);
-		d = hash_search(done, &slot, HASH_ENTER, &found);
-		if (!found || d->log != log)
-			*d = (Done) {.slot = slot, .log = log};
-		if (horizon == 0 || d->horizon == horizon || d->not_before > GetCurrentTimestamp())
-			continue;
-
-		StartTransactionCommand();
-		nspid = get_rel_namespace(log);
-		CommitTransactionCommand();
-		if (!OidIsValid(nspid) || move_mark(nspid, &failed))
-			d->horizon = horizon;
-		else if (failed)
-			d->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FAILURE_INTERVAL);
-	}
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		es_run_step(&assignment, &outcome);
+		if (outcome.kind == ES_RUN_NEXT)
+			assignment.failures = 0;
+	} while (outcome.kind == ES_RUN_NEXT && outcome.next.when == ES_TASK_AGAIN && !es_task_should_yield());
+	es_pool_done(&outcome);
 }
 
-/* Sleep until something happens, and not less than the interval between marks. */
+/* Should the worker leave, that has been idle for so long? */
+static bool
+should_leave(TimestampTz idle_since)
+{
+	return es_pool_stopping() || es_pool_database_starves() ||
+		TimestampDifferenceExceeds(idle_since, GetCurrentTimestamp(), IDLE_TIMEOUT);
+}
+
 static void
-rest(TimestampTz last_move)
+rest(long timeout)
 {
 	static uint32 wait_event = 0;
 
 	if (wait_event == 0)
 		wait_event = es_wait_event("EventStoreWorker");
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, SAFETY_INTERVAL, wait_event);
-	for (;;)
-	{
-		long		left = es_mark_interval - TimestampDifferenceMilliseconds(last_move, GetCurrentTimestamp());
-
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (left <= 0 || es_worker_should_stop(place))
-			break;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left, wait_event);
-	}
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
 }
 
-/* Is the extension here, and may a worker be? */
+/* May there be a worker in this database? */
 static bool
-has_work(void)
+may_stay(void)
 {
-	bool		installed;
 	bool		free;
 
-	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	installed = OidIsValid(es_extension_oid());
 	free = es_database_is_free(MyDatabaseId);
 	CommitTransactionCommand();
-	if (!installed)
-		how = ES_WORKER_ABSENT;
-	return installed && free;
+	return free;
+}
+
+static void
+set(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void
-es_worker_main(Datum argument)
+es_task_worker_main(Datum argument)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int), .entrysize = sizeof(Done)};
-	Oid			dbid;
+	EsWorkerStart start;
+	MemoryContext context;
+	TimestampTz idle_since;
 
-	place = DatumGetInt32(argument);
-	memcpy(&dbid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
-
-	/* before anything that could fail, so that the place is freed */
-	before_shmem_exit(worker_exit, (Datum) 0);
+	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(dbid, InvalidOid, 0);
-
-	/* nobody waits for a mark, and it may be lost: the next one is higher */
-	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-
-	/* whatever the database sets for its sessions */
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-
-	if (!has_work() || !es_worker_begin(place))
+	if (!es_pool_begin(start.place, start.generation))
 		proc_exit(0);
-	done = hash_create("event_store marks", 64, &ctl, HASH_ELEM | HASH_BLOBS);
-	es_wake_watch_database(MyDatabaseId);
-	pgstat_report_appname("event_store worker");
-	move_all_marks();
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(start.dbid, InvalidOid, 0);
 
-	while (!es_worker_should_stop(place) && has_work())
+	/* whatever the database sets for its sessions; a step that wants another one sets it */
+	set("default_transaction_isolation", "read committed");
+	set("default_transaction_read_only", "off");
+	set("statement_timeout", "0");
+	set("idle_in_transaction_session_timeout", "0");
+	if (!may_stay())
+		proc_exit(0);
+
+	in_worker = true;
+	arrived = idle_since = GetCurrentTimestamp();
+	context = AllocSetContextCreate(TopMemoryContext, "event_store step", ALLOCSET_DEFAULT_SIZES);
+	es_pool_ready();
+	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		EsAssignment assignment;
 
+		ResetLatch(MyLatch);
+		/* a cancel that came too late must not hit what comes next */
+		QueryCancelPending = false;
+		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		move_marks();
-		pgstat_report_stat(true);
-		pgstat_report_activity(STATE_IDLE, NULL);
-		rest(now);
+		if (es_pool_get(&assignment))
+		{
+			run_task(&assignment, context);
+			MemoryContextSwitchTo(TopMemoryContext);
+			MemoryContextReset(context);
+			pgstat_report_stat(false);
+			pgstat_report_activity(STATE_IDLE, NULL);
+			idle_since = GetCurrentTimestamp();
+			continue;
+		}
+		if (!should_leave(idle_since))
+			rest(IDLE_TIMEOUT);
+		else if (es_pool_leave())
+			break;
+		else
+			rest(LEAVE_INTERVAL);
 	}
-	if (how == ES_WORKER_ABSENT)
-		es_series_forget_database(MyDatabaseId);
+	pgstat_report_stat(true);
 	proc_exit(0);
+}
+
+/* Register the worker of a place; false if the server has no room for one. */
+bool
+es_worker_register(const EsWorkerStart *start, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+
+	StaticAssertStmt(sizeof(EsWorkerStart) <= BGW_EXTRALEN, "what a worker is told fits");
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(worker.bgw_library_name, BGW_MAXLEN, "event_store");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_task_worker_main");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "event_store worker");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "event_store worker");
+	memcpy(worker.bgw_extra, start, sizeof(*start));
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, handle);
 }

@@ -61,6 +61,9 @@ extern char *es_tenant_fold(const char *name);
 /* store/tenant_manage */
 extern void es_tenant_note_schema(const char *name, const char *schema);
 
+/* store/tenant_switch */
+extern void es_tenant_enter(Oid nspid);
+
 /* store/tenant_guard */
 extern int	es_tenant_lift_guard(void);
 extern void es_tenant_guard_named(Oid nspid);

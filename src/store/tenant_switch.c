@@ -63,6 +63,26 @@ switch_to(const EsTenant *tenant, GucAction action)
 	set("search_path", tenant_path(tenant), action);
 }
 
+/*
+ * Set the search_path, and the tenant, of what runs in the background for the
+ * store in a schema, or for none (InvalidOid); on the level of settings that
+ * the caller has begun.
+ */
+void
+es_tenant_enter(Oid nspid)
+{
+	EsTenant	tenant;
+
+	if (OidIsValid(nspid) && es_tenant_of_schema(nspid, &tenant))
+		switch_to(&tenant, GUC_ACTION_SAVE);
+	else
+	{
+		set("event_store.tenant", "", GUC_ACTION_SAVE);
+		set("search_path", OidIsValid(nspid) ? psprintf("%s, pg_temp", quote_identifier(get_namespace_name(nspid))) :
+			"pg_catalog, pg_temp", GUC_ACTION_SAVE);
+	}
+}
+
 /* The usable tenant that the first argument names. */
 static void
 tenant_argument(FunctionCallInfo fcinfo, EsTenant *tenant)

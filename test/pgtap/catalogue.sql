@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 13), ('type', 5), ('view', 9)$$,
+	$$VALUES ('cast', 4), ('table', 16), ('type', 5), ('view', 12)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -92,6 +92,7 @@ SELECT results_eq(
 	('event_store.metric_samples()', 'v', 'r', true, false),
 	('event_store.metric_sum(text,text,text,text[],text,text,text,text,text,text,text)', 'v', 'u', false, false),
 	('event_store.metric_summary(text,text,text,text[],text,text,text,text,text,text)', 'v', 'u', false, false),
+	('event_store.next_run(text,timestamp with time zone,text)', 's', 's', false, true),
 	('event_store.openmetrics()', 'v', 'r', true, false),
 	('event_store.partition_create(text,integer)', 'v', 'u', false, true),
 	('event_store.partition_drop(text)', 'v', 'u', false, true),
@@ -134,10 +135,12 @@ SELECT results_eq(
 	('event_store.reject(text,text,jsonb)', 'v', 'r', false, true),
 	('event_store.rename_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.require_tenant()', 's', 'r', true, true),
+	('event_store.resume_task(text,text)', 'v', 'u', true, true),
 	('event_store.resume_tenant(text)', 'v', 'u', false, true),
 	('event_store.revoke_store(text,text)', 'v', 'u', true, true),
 	('event_store.revoke_tenant(text,text)', 'v', 'u', false, true),
 	('event_store.scavenge_store(integer,interval,bigint,bigint,bigint)', 'v', 'u', false, true),
+	('event_store.schedule(text,text,text,text,jsonb,text,text,boolean)', 'v', 'u', false, true),
 	('event_store.session_get(text,boolean)', 'v', 'u', false, true),
 	('event_store.session_merge(text,jsonb)', 'v', 'u', false, true),
 	('event_store.session_put(text,jsonb)', 'v', 'u', false, true),
@@ -156,14 +159,18 @@ SELECT results_eq(
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
 	('event_store.suspend_tenant(text,boolean,text)', 'v', 'u', false, true),
 	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
+	('event_store.task_backoff(integer,double precision)', 'i', 's', true, false),
+	('event_store.task_status(bigint)', 'v', 'r', true, true),
 	('event_store.telemetry_attach(text,text[],regprocedure,jsonb)', 'v', 'u', true, false),
 	('event_store.telemetry_detach(text)', 'v', 'u', true, false),
 	('event_store.telemetry_detached()', 'v', 'r', true, false),
 	('event_store.telemetry_execute(text,jsonb,jsonb)', 'v', 'u', false, true),
 	('event_store.telemetry_info()', 'v', 'r', true, false),
+	('event_store.telemetry_poll(text,text,interval,boolean)', 'v', 'u', true, false),
 	('event_store.telemetry_reset(text)', 'v', 'r', false, false),
 	('event_store.telemetry_span(text,text,jsonb)', 'v', 'u', false, true),
 	('event_store.telemetry_top(text,integer)', 'v', 'r', false, false),
+	('event_store.telemetry_unpoll(text)', 'v', 'u', true, false),
 	('event_store.telemetry_verify()', 'v', 'u', true, true),
 	('event_store.tenant_residue(text)', 's', 'u', false, true),
 	('event_store.tenant_schema(text)', 's', 'r', true, true),
@@ -179,12 +186,14 @@ SELECT results_eq(
 	('event_store.unregister_command(text)', 'v', 'u', true, true),
 	('event_store.unregister_match(text,text,jsonpath)', 'v', 'u', false, true),
 	('event_store.unregister_problem_type(text)', 'v', 'u', true, false),
+	('event_store.unschedule(text)', 'v', 'u', true, true),
 	('event_store.update_value(text,text,regprocedure)', 'v', 'u', false, true),
 	('event_store.validate(jsonb,jsonb)', 'i', 's', true, true),
 	('event_store.verify_store(text)', 'v', 'u', false, true),
 	('event_store.whereis(text,text)', 'v', 'r', false, true),
 	('event_store.with_tenant(text,text)', 'v', 'u', false, true),
-	('event_store.with_tenant(text,text,"any")', 'v', 'u', false, true)$$,
+	('event_store.with_tenant(text,text,"any")', 'v', 'u', false, true),
+	('event_store.worker_status()', 'v', 'r', true, true)$$,
 	'the functions are these, with these labels');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE prosecdef OR proconfig IS NOT NULL OR proleakproof OR prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')$$,
@@ -195,9 +204,11 @@ SELECT results_eq(
 	'none takes type internal but the input function that must');
 SELECT results_eq(
 	$$SELECT oid::regproc::text, grantee::regrole::text FROM functions, aclexplode(proacl) WHERE grantee NOT IN (0, proowner) ORDER BY 1$$,
-	$$VALUES ('event_store.guard_counts', 'pg_monitor'), ('event_store.histogram_quantiles', 'pg_monitor'), ('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'),
-	('event_store.openmetrics', 'pg_monitor'), ('event_store.problem_log', 'pg_monitor'), ('event_store.prometheus', 'pg_monitor'), ('event_store.shared_pool', 'pg_monitor'),
-	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor'), ('event_store.telemetry_top', 'pg_monitor')$$,
+	$$VALUES ('event_store.guard_counts', 'pg_monitor'), ('event_store.histogram_quantiles', 'pg_monitor'),
+	('event_store.in_flight', 'pg_monitor'), ('event_store.metric_samples', 'pg_monitor'), ('event_store.openmetrics', 'pg_monitor'),
+	('event_store.problem_log', 'pg_monitor'), ('event_store.prometheus', 'pg_monitor'), ('event_store.shared_pool', 'pg_monitor'),
+	('event_store.telemetry_detached', 'pg_monitor'), ('event_store.telemetry_info', 'pg_monitor'),
+	('event_store.telemetry_top', 'pg_monitor')$$,
 	'only what watches is granted to a role');
 SELECT is_empty(
 	$$SELECT oid::regprocedure FROM functions WHERE proacl IS NULL$$,
@@ -207,13 +218,15 @@ SELECT results_eq(
 	FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid, aclexplode(c.relacl)
 	WHERE grantee <> relowner GROUP BY 1 ORDER BY 1$$,
 	$$VALUES ('event_store.aggregate_apply', '{- SELECT}'::text[]), ('event_store.aggregate_registry', '{- SELECT}'),
-	('event_store.command_registry', '{- SELECT}'),
-	('event_store.counters', '{pg_monitor SELECT}'), ('event_store.imports', '{- SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
-	('event_store.metrics', '{pg_monitor SELECT}'),
-	('event_store.partition_sets', '{- SELECT}'), ('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
+	('event_store.command_registry', '{- SELECT}'), ('event_store.counters', '{pg_monitor SELECT}'),
+	('event_store.imports', '{- SELECT}'), ('event_store.metric_definitions', '{pg_monitor SELECT}'),
+	('event_store.metrics', '{pg_monitor SELECT}'), ('event_store.partition_sets', '{- SELECT}'),
+	('event_store.problem_title', '{- SELECT}'), ('event_store.problem_type', '{- SELECT}'),
 	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.registries', '{- SELECT}'),
-	('event_store.registry_definitions', '{- SELECT}'), ('event_store.sessions', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
-	('event_store.telemetry_handlers', '{pg_monitor SELECT}')$$,
+	('event_store.registry_definitions', '{- SELECT}'), ('event_store.schedules', '{- SELECT}'),
+	('event_store.sessions', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
+	('event_store.tasks', '{- SELECT}'), ('event_store.telemetry_handlers', '{pg_monitor SELECT}'),
+	('event_store.workers', '{- SELECT}')$$,
 	'everybody may look at what is registered, pg_monitor at what is counted, nobody may write');
 SELECT results_eq(
 	$$SELECT grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'event_store' AND grantee <> nspowner$$,
@@ -226,9 +239,9 @@ SELECT results_eq(
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
 	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.partition_sets', ''),
 	('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.registry_definitions', ''),
-	('event_store.store_registry', ''), ('event_store.telemetry_attachments', ''),
-	('event_store.tenant_registry', '')$$,
-	'every table of the extension is dumped, whole, but for that of durable sessions');
+	('event_store.schedule', ''), ('event_store.store_registry', ''), ('event_store.task', ''),
+	('event_store.telemetry_attachments', ''), ('event_store.tenant_registry', '')$$,
+	'every table of the extension is dumped, whole, but that of failures of tasks and that of durable sessions');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,
 	$$VALUES (false, 'event_store')$$,

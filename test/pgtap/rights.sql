@@ -31,6 +31,9 @@ DO $$ BEGIN
 END $$;
 
 SELECT event_store.registry_create('room'), event_store.partition_create('work', 2);
+SET ROLE regress_es_owner;
+SELECT event_store.schedule('nightly', '0 3 * * *', 'SELECT 1');
+RESET ROLE;
 
 CREATE TABLE public.lines (line int, stream text, type text, data jsonb);
 CREATE TABLE public.secret_lines (LIKE public.lines);
@@ -236,6 +239,21 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT * FROM event_store.telemetry_handlers$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$DELETE FROM event_store.metric_definitions$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$DELETE FROM event_store.telemetry_attachments$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.telemetry_poll('p', 'SELECT 1', '1 min')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.telemetry_unpoll('p')$$, '42704', '42501', '42501', '42501', '42501', '42501', '42501'),
+	-- background tasks: who may register things in the database or owns the store
+	($$SELECT event_store.schedule('s', '1 day', 'SELECT 1')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.unschedule('nightly')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42704'),
+	($$SELECT event_store.resume_task('schedule', 'nightly')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42704'),
+	($$SELECT event_store.next_run('1 day')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT 1 / count(*) FROM event_store.schedules$$, 'ok', 'ok', '22012', '22012', '22012', '22012', '22012'),
+	($$SELECT 1 / count(*) FROM event_store.tasks$$, 'ok', 'ok', '22012', '22012', '22012', '22012', '22012'),
+	($$SELECT * FROM event_store.workers$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.task_status(1), event_store.worker_status()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.task_backoff(1, 0)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.task$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT * FROM event_store.task_failure$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$UPDATE event_store.schedule SET command = 'SELECT 2'$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	-- the registry and the schema of the extension
 	($$INSERT INTO event_store.store_registry VALUES (1, true, now())$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$UPDATE event_store.store_registry SET owns_schema = true$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),

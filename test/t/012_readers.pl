@@ -308,7 +308,7 @@ my $background = q{
 	SELECT string_agg(backend_type, ', ' ORDER BY backend_type)
 	FROM pg_stat_activity WHERE backend_type LIKE 'event\_store%'};
 is( $node->safe_psql('postgres', $background),
-	'event_store launcher, event_store worker',
+	'event_store launcher, event_store scheduler',
 	'launcher and worker run on the primary');
 
 {
@@ -369,7 +369,7 @@ $node->stop;
 $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 ok( $standby->poll_query_until(
-		'postgres', $background, 'event_store launcher, event_store worker'),
+		'postgres', $background, 'event_store launcher, event_store scheduler'),
 	'both run after the promotion');
 my $after = $standby->safe_psql('postgres',
 	'SELECT first_position FROM ' . append('order-1'));

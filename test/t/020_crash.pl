@@ -43,7 +43,7 @@ sub kill_backend
 			SELECT pid FROM pg_stat_activity
 			WHERE pid <> pg_backend_pid()
 				AND backend_type IN ('client backend', 'walwriter',
-					'event_store worker', 'event_store launcher')
+					'event_store scheduler', 'event_store launcher')
 			ORDER BY random() LIMIT 1}, stdout => \$pid);
 	}
 	kill 'KILL', $pid;

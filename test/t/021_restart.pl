@@ -37,7 +37,7 @@ sub worker_in_ok
 	return wait_for(
 		$node,
 		"SELECT count(*) = 1 FROM pg_stat_activity
-			WHERE backend_type = 'event_store worker' AND datname = '$database'",
+			WHERE backend_type = 'event_store scheduler' AND datname = '$database'",
 		"one worker runs in $database");
 }
 
@@ -108,7 +108,7 @@ is( $session->query_safe(
 $session->query('SELECT * FROM ' . append('order-1'));
 isnt(session_sqlstate($session), '', 'nothing can be appended without the extension');
 wait_for($node,
-	q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store worker'},
+	q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store scheduler'},
 	'the worker leaves');
 
 # The store is found again and counts on, in a session that knew it before too.
@@ -164,10 +164,10 @@ $session->query_safe(
 	SELECT event_store.create_store('shop');
 	SET LOCAL search_path = shop;
 	SELECT * FROM } . append('order-1'));
-$node->wait_for_log(qr/starting background worker process "event_store worker"/, $log_end);
+$node->wait_for_log(qr/starting background worker process "event_store scheduler"/, $log_end);
 wait_for($node,
 	q{SELECT count(*) = 0 FROM pg_stat_activity
-		WHERE backend_type = 'event_store worker' AND datname = 'three'},
+		WHERE backend_type = 'event_store scheduler' AND datname = 'three'},
 	'a worker has looked for the extension in vain');
 $session->query_safe(q{COMMIT; ALTER DATABASE three SET search_path = shop});
 $session->quit;

@@ -18,7 +18,7 @@ sub worker_in_ok
 	my ($database) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return wait_for($node,
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'event_store worker' AND datname = '$database'",
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'event_store scheduler' AND datname = '$database'",
 		"one worker runs in $database");
 }
 
@@ -59,7 +59,7 @@ sub worker_in_ok
 {
 	my $session = session($node);
 	$session->query_safe('SET client_min_messages = warning');
-	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'event_store worker'});
+	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'event_store scheduler'});
 
 	for my $end ('ROLLBACK', 'COMMIT')
 	{
@@ -71,7 +71,7 @@ sub worker_in_ok
 			'after a rollback it is the same worker')
 		  if $end eq 'ROLLBACK';
 	}
-	wait_for($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store worker'},
+	wait_for($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store scheduler'},
 		'after the commit the worker leaves');
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM event_log JOIN event_streams USING (stream_id) WHERE category = 'busy'}),
 		4000, 'the events stay');
