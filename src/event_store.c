@@ -30,7 +30,7 @@
 #include "runtime/names.h"
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
-#include "runtime/session_table.h"
+#include "runtime/session.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 

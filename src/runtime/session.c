@@ -37,10 +37,13 @@
 #include "runtime/names.h"
 #include "runtime/session.h"
 #include "runtime/session_store.h"
+#include "runtime/task.h"
 #include "store/tenant.h"
 
 #define LONGEST_MS		(INT64CONST(1000) * SECS_PER_DAY * 366 * 100)
 #define MAX_SIGNATURE	1000	/* bytes of on_expire */
+#define SWEEP_BATCH		64		/* functions that one transaction runs, each in a subtransaction */
+#define LONGEST_SLEEP	60000	/* ms; a session whose start was rolled back has woken nobody */
 #define EXPIRED_EVENT	"event_store.session.expired"
 
 /* --- the end of a session --- */
@@ -116,8 +119,8 @@ expire(const EsSession *session)
 }
 
 /* End at most so many sessions of this database whose time is over; returns how many of them had a function to run. */
-int
-es_sessions_sweep(int most)
+static int
+sweep(int most)
 {
 	int			from = 0;
 	int			swept = 0;
@@ -145,6 +148,53 @@ es_sessions_sweep(int most)
 		swept += session->on_expire[0] != '\0';
 	}
 	return swept;
+}
+
+/* A step of the task that sweeps this database: it runs as the superuser, and each function as who started the session. */
+static EsTaskNext
+step(EsTask *task)
+{
+	TimestampTz next;
+	int			count;
+	EsSession **rows;
+
+	if (sweep(SWEEP_BATCH) == SWEEP_BATCH)
+		return es_task_again();
+	next = Min(es_sessions_next_end(), TimestampTzPlusMilliseconds(task->now, LONGEST_SLEEP));
+	rows = es_durable_sessions_find(false, INT_MAX, &count);
+	for (int i = 0; i < count; i++)
+		if (rows[i]->on_expire[0] != '\0')
+			next = Min(next, es_session_ends(rows[i]));
+	return es_task_at(next);
+}
+
+static const EsTaskKind sweep_kind = {"session", step};
+
+/*
+ * Let a session with a function have it run when its time is over: register
+ * the task, if this is the first such session of the database, or wake it.
+ */
+static void
+arrange_end(void)
+{
+	int64		number = es_task_find(&sweep_kind, "sweep", NULL);
+
+	if (number != 0)
+	{
+		es_task_poke(number);
+		return;
+	}
+	es_require_writable();
+	es_durable_session_lock(InvalidOid, "");
+	if (es_task_find(&sweep_kind, "sweep", NULL) == 0)
+		(void) es_task_add(&sweep_kind, "sweep", NULL, BOOTSTRAP_SUPERUSERID);
+}
+
+void
+EsSessionInit(void)
+{
+	EsSessionTableInit();
+	es_task_kind_register(&sweep_kind);
 }
 
 /* --- finding --- */
@@ -372,6 +422,8 @@ event_store_session_start(PG_FUNCTION_ARGS)
 							"the data of the session has %u bytes", (unsigned) VARSIZE(session.data)),
 				 errhint("event_store.session_max_bytes allows %d. Keep the rest in a table.", es_session_max_bytes)));
 	session.nspid = tenant_schema();
+	if (session.on_expire[0] != '\0')
+		arrange_end();
 
 	if (!session.durable)
 	{
@@ -521,7 +573,7 @@ event_store_session_sweep(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "max_count")),
 							"max_count must not be negative")));
-	PG_RETURN_INT32(es_sessions_sweep(PG_GETARG_INT32(0)));
+	PG_RETURN_INT32(sweep(PG_GETARG_INT32(0)));
 }
 
 /* What is used of the memory that names, messages and sessions share, on the whole server. */

@@ -1,10 +1,10 @@
 /*
  * session.h
- *		Sessions of applications: what is left of them when their time is over.
+ *		Sessions of applications: what is done when their time is over.
  */
 #ifndef ES_SESSION_H
 #define ES_SESSION_H
 
-extern int	es_sessions_sweep(int most);
+extern void EsSessionInit(void);
 
 #endif							/* ES_SESSION_H */

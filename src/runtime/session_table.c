@@ -122,13 +122,19 @@ es_session_ends(const EsSession *session)
 	return Min(session->expires_at, TimestampTzPlusMilliseconds(session->used_at, session->idle_timeout));
 }
 
-static bool
-is_over(SharedSession *s, TimestampTz now)
+static TimestampTz
+ends(SharedSession *s)
 {
 	EsSession	times = {.expires_at = s->expires_at, .idle_timeout = s->idle_timeout,
 	.used_at = (TimestampTz) pg_atomic_read_u64(&s->used_at)};
 
-	return es_session_ends(&times) <= now;
+	return es_session_ends(&times);
+}
+
+static bool
+is_over(SharedSession *s, TimestampTz now)
+{
+	return ends(s) <= now;
 }
 
 static bool
@@ -430,6 +436,24 @@ es_session_take_expired(int *from)
 	}
 }
 
+/* When the first session of this database with a function to run ends, DT_NOEND if there is none. */
+TimestampTz
+es_sessions_next_end(void)
+{
+	TimestampTz next = DT_NOEND;
+
+	LWLockAcquire(es_lwlock(ES_LWLOCK_SESSIONS), LW_SHARED);
+	for (int i = 0; i < shared->touched; i++)
+	{
+		SharedSession *s = &shared->sessions[i];
+
+		if (s->used && s->key.dbid == MyDatabaseId && has_function(s))
+			next = Min(next, ends(s));
+	}
+	LWLockRelease(es_lwlock(ES_LWLOCK_SESSIONS));
+	return next;
+}
+
 /* The sessions of this database whose time is not over, palloc'd. */
 EsSession **
 es_sessions_copy(int *count)
@@ -489,7 +513,7 @@ es_sessions_in_use(void)
 }
 
 void
-EsSessionInit(void)
+EsSessionTableInit(void)
 {
 	static const EsShmemPart part = {sessions_size, sessions_attach};
 

@@ -44,9 +44,10 @@ extern EsSession *es_session_find(Oid nspid, const char *id, bool use);
 extern bool es_session_replace(const EsSession *session, const Jsonb *data, bool *pool_full);
 extern bool es_session_remove(const EsSession *session);
 extern EsSession *es_session_take_expired(int *from);
+extern TimestampTz es_sessions_next_end(void);
 extern EsSession **es_sessions_copy(int *count);
 extern int	es_sessions_in_use(void);
 
-extern void EsSessionInit(void);
+extern void EsSessionTableInit(void);
 
 #endif							/* ES_SESSION_TABLE_H */
