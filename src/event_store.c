@@ -31,6 +31,7 @@
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
 #include "runtime/session.h"
+#include "runtime/task.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -65,6 +66,7 @@ _PG_init(void)
 	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();
+	EsTaskInit();
 	EsScheduleInit();
 	EsEndpointInit();
 	EsNamesInit();

@@ -189,7 +189,7 @@ looks_like_cron(const char *text)
 			words++;
 			unit = unit || (words == 2 && isalpha((unsigned char) *c));
 		}
-	return text[0] == '@' || strchr(text, '*') != NULL || (words == lengthof(fields) && !unit);
+	return (text[0] == '@' && isalpha((unsigned char) text[1])) || strchr(text, '*') != NULL || (words == lengthof(fields) && !unit);
 }
 
 /* An interval; NULL, or what is wrong, palloc'd.  What is no interval at all is the server's error. */

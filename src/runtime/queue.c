@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "base/extension.h"
@@ -43,6 +44,7 @@
 #include "runtime/worker.h"
 
 #define RELOAD_INTERVAL		60000	/* ms between two looks at the registrations, whatever is heard of them */
+#define FAILURE_INTERVAL	1000	/* ms before they are read again when they could not be */
 #define NO_WORKER_INTERVAL	5000	/* ms before the next try when the server had no worker */
 #define COMPLAINT_INTERVAL	60000	/* ms between two lines in the log about the same */
 
@@ -93,6 +95,7 @@ typedef struct Started
 } Started;
 
 static MemoryContext context = NULL;
+static MemoryContext scratch = NULL;	/* emptied after each use */
 static HTAB *tasks = NULL;
 static HTAB *groups = NULL;
 static HTAB *logs = NULL;
@@ -102,8 +105,10 @@ static int	nready = 0;
 static Started *started = NULL;
 static bool changed = true;		/* the registrations have to be read */
 static HTAB *failed = NULL;		/* while they are: the tasks that have failed; others have been resumed */
+static Oid	relation = InvalidOid;	/* that they are in */
 static TimestampTz read_at = 0;
-static int64 read_took = 0;		/* ms */
+static TimestampTz read_after = 0;	/* no earlier, however much changes */
+static bool adopted = false;	/* has it been seen what an earlier scheduler's workers do? */
 static TimestampTz no_worker_until = 0;
 static TimestampTz complained_at = 0;
 
@@ -349,7 +354,9 @@ read_tables(void *argument)
 	HASH_SEQ_STATUS status;
 	Task	   *task;
 
-	if (!OidIsValid(es_extension_oid()))
+	/* as long as the SQL is older than this library it may have no tasks */
+	relation = OidIsValid(es_extension_oid()) ? es_extension_relation("task") : InvalidOid;
+	if (!OidIsValid(relation))
 		return;
 	hash_seq_init(&status, tasks);
 	while ((task = hash_seq_search(&status)) != NULL)
@@ -374,7 +381,6 @@ read_tables(void *argument)
 			make_ready(task);
 		}
 	}
-	changed = false;
 }
 
 /* Read the registrations, and what was noted about failures. */
@@ -382,12 +388,25 @@ static void
 read_registrations(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	bool		done;
 
-	(void) es_transact(read_tables, NULL);
-	if (read_at == 0)
+	/* what changes from here on is read again */
+	changed = false;
+	done = es_transact(read_tables, NULL) == ES_TRANSACT_DONE;
+	if (!adopted && done)
 		adopt_running();
+	adopted = adopted || done;
+	changed = changed || !done;
 	read_at = GetCurrentTimestamp();
-	read_took = TimestampDifferenceMilliseconds(now, read_at);
+	read_after = TimestampTzPlusMilliseconds(read_at, done ? 4 * TimestampDifferenceMilliseconds(now, read_at) : FAILURE_INTERVAL);
+}
+
+/* Heard of by the scheduler once a second; for what comes without a callback, as from COMMIT PREPARED. */
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == relation)
+		changed = true;
 }
 
 /* Is it time to read the registrations?  Many changes in a row are read together. */
@@ -398,7 +417,7 @@ should_read(void)
 
 	if (es_pool_take_changed())
 		changed = true;
-	return TimestampDifferenceExceeds(read_at, now, changed ? 4 * read_took : RELOAD_INTERVAL);
+	return changed ? now >= read_after : TimestampDifferenceExceeds(read_at, now, RELOAD_INTERVAL);
 }
 
 /* --- what makes tasks ready --- */
@@ -508,7 +527,11 @@ take_outcome(const EsRunOutcome *outcome)
 	{
 		EsAssignment assignment = {.task = task->number, .failures = task->status.failures};
 
+		MemoryContext caller = MemoryContextSwitchTo(scratch);
+
 		es_run_note_lost(&assignment, &result);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
 	}
 	if (task->gone || (result.kind == ES_RUN_NEXT && result.next.when == ES_TASK_ENDED))
 	{
@@ -653,6 +676,7 @@ es_queue_open(void)
 	HASHCTL		of_tasks = {.keysize = sizeof(int64), .entrysize = sizeof(Task)};
 	HASHCTL		of_groups = {.keysize = sizeof(GroupKey), .entrysize = sizeof(TaskGroup)};
 	HASHCTL		of_logs = {.keysize = sizeof(Oid), .entrysize = sizeof(Log)};
+	MemoryContext caller;
 
 	if (!es_pool_open(MyDatabaseId))
 		return false;
@@ -662,9 +686,11 @@ es_queue_open(void)
 	groups = hash_create("event_store groups", 16, &of_groups, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	logs = hash_create("event_store logs", 16, &of_logs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dlist_init(&ready_groups);
-	MemoryContextSwitchTo(context);
+	scratch = AllocSetContextCreate(context, "event_store outcome", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
 	timers = pairingheap_allocate(compare_timers, NULL);
-	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContextSwitchTo(caller);
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 	return true;
 }
 
@@ -700,6 +726,6 @@ es_queue_next_time(void)
 	if (!pairingheap_is_empty(timers))
 		next = pairingheap_container(Task, timer, pairingheap_first(timers))->status.at;
 	if (changed)
-		next = Min(next, TimestampTzPlusMilliseconds(read_at, 4 * read_took));
+		next = Min(next, read_after);
 	return next;
 }

@@ -39,6 +39,7 @@
 #include "runtime/backoff.h"
 #include "runtime/registration.h"
 #include "runtime/run.h"
+#include "runtime/transact.h"
 #include "store/tenant.h"
 
 #define SUSPENDED_INTERVAL	10000	/* ms until a task of a suspended tenant is looked at again */
@@ -73,10 +74,22 @@ become_self(const Identity *self)
 	SetUserIdAndSecContext(self->user, self->security);
 }
 
+static void
+drop_temporary(void *argument)
+{
+	ResetTempTableNamespace();
+}
+
 /* Take away what a step may have left in the session, outside of its transaction. */
 static void
 forget_session(void)
 {
+	Oid			temporary;
+	Oid			toast;
+
+	GetTempNamespaceState(&temporary, &toast);
+	if (OidIsValid(temporary))
+		(void) es_transact(drop_temporary, NULL);
 	LockReleaseSession(USER_LOCKMETHOD);
 	DropAllPreparedStatements();
 	ResetSequenceCaches();

@@ -62,9 +62,10 @@ enum ScheduleColumn
 
 static EsTaskNext step_schedule(EsTask *task);
 static EsTaskNext step_poll(EsTask *task);
+static void delete_row(int64 task);
 
-static const EsTaskKind schedule_kind = {.name = "schedule", .step = step_schedule};
-static const EsTaskKind poll_kind = {.name = "poll", .step = step_poll};
+static const EsTaskKind schedule_kind = {.name = "schedule", .step = step_schedule, .forget = delete_row};
+static const EsTaskKind poll_kind = {.name = "poll", .step = step_poll, .forget = delete_row};
 
 static Relation
 open_schedule(LOCKMODE lockmode)
@@ -91,6 +92,17 @@ find_row(Relation rel, int64 task)
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
 	return tuple;
+}
+
+static void
+delete_row(int64 task)
+{
+	Relation	rel = open_schedule(RowExclusiveLock);
+	HeapTuple	tuple = find_row(rel, task);
+
+	if (tuple != NULL)
+		CatalogTupleDelete(rel, &tuple->t_self);
+	table_close(rel, NoLock);
 }
 
 /* --- a run --- */
@@ -212,7 +224,7 @@ zone_of(EsTask *task, const char *name)
 static EsTaskNext
 step(EsTask *task, bool poll)
 {
-	Relation	rel = open_schedule(RowExclusiveLock);
+	Relation	rel = open_schedule(AccessShareLock);
 	HeapTuple	tuple = find_row(rel, task->number);
 	Datum		values[SCHEDULE_NCOLUMNS];
 	bool		nulls[SCHEDULE_NCOLUMNS];
@@ -221,18 +233,15 @@ step(EsTask *task, bool poll)
 	TimestampTz due;
 	TimestampTz next;
 
+	if (tuple != NULL)
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	/* while the run lasts nobody is kept from dropping the extension */
+	table_close(rel, AccessShareLock);
 	if (tuple == NULL)
-	{
-		table_close(rel, NoLock);
 		return es_task_ended();
-	}
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 	due = nulls[SCHEDULE_NEXT_RUN] ? DT_NOEND : DatumGetTimestampTz(values[SCHEDULE_NEXT_RUN]);
 	if (due > task->now)
-	{
-		table_close(rel, NoLock);
 		return es_task_at(due);
-	}
 	zone = zone_of(task, TextDatumGetCString(values[SCHEDULE_TIME_ZONE]));
 	if (es_timing_parse(TextDatumGetCString(values[SCHEDULE_TIMING]), &timing) != NULL)
 		elog(ERROR, "the timing of schedule \"%s\" is not understood", task->name);
@@ -257,6 +266,7 @@ step(EsTask *task, bool poll)
 
 	/* the run itself may have taken this schedule back or changed it */
 	CommandCounterIncrement();
+	rel = open_schedule(RowExclusiveLock);
 	tuple = find_row(rel, task->number);
 	if (tuple == NULL)
 	{
@@ -298,7 +308,7 @@ bad_schedule(const char *name, const char *argument, const char *problem, const 
 	ereport(ERROR,
 			(es_problem(ERRCODE_INVALID_PARAMETER_VALUE,
 						ES_MEMBERS(ES_TEXT("schedule", name), ES_TEXT("argument", argument)),
-						"schedule \"%s\": %s", name, problem),
+						"\"%s\": %s", name, problem),
 			 errhint("%s", hint)));
 }
 
@@ -335,8 +345,8 @@ store_in_use(void)
 }
 
 /*
- * The number of a task of a name, of the store in use or else of none; 0 if
- * there is none.  An error if it is not the caller's.
+ * The number of a task of a name: of the store in use, else of none, else of a
+ * store that is gone; 0 if there is none.  An error if it is not the caller's.
  */
 static int64
 find_own(const EsTaskKind *kind, const char *name)
@@ -347,6 +357,8 @@ find_own(const EsTaskKind *kind, const char *name)
 
 	if (number == 0 && store != NULL)
 		number = es_task_find(kind, name, NULL);
+	if (number == 0)
+		number = es_task_find_orphan(kind, name);
 	if (number != 0 && es_registration_read(number, &registration) &&
 		!has_privs_of_role(GetUserId(), registration.owner))
 		ereport(ERROR,
@@ -356,26 +368,12 @@ find_own(const EsTaskKind *kind, const char *name)
 	return number;
 }
 
-static void
-delete_row(int64 number)
-{
-	Relation	rel = open_schedule(RowExclusiveLock);
-	HeapTuple	tuple = find_row(rel, number);
-
-	if (tuple != NULL)
-		CatalogTupleDelete(rel, &tuple->t_self);
-	table_close(rel, NoLock);
-}
-
 static bool
 forget(const EsTaskKind *kind, const char *name)
 {
 	int64		number = find_own(kind, name);
 
-	if (number == 0)
-		return false;
-	delete_row(number);
-	return es_task_remove(number);
+	return number != 0 && es_task_remove(number);
 }
 
 /* The first time of a timing, which is checked; sets *zone to the name of the time zone. */
@@ -514,7 +512,7 @@ event_store_next_run(PG_FUNCTION_ARGS)
 
 	es_require_argument(fcinfo, 0, "timing");
 	times = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	(void) first_run("next_run", times, &zone);
+	(void) first_run(times, times, &zone);
 	(void) es_timing_parse(times, &timing);
 	next = es_timing_next(&timing, PG_ARGISNULL(1) ? GetCurrentTransactionStartTimestamp() : PG_GETARG_TIMESTAMPTZ(1),
 						  pg_tzset(zone));
@@ -530,7 +528,7 @@ event_store_telemetry_poll(PG_FUNCTION_ARGS)
 	Datum		values[SCHEDULE_NCOLUMNS] = {0};
 	bool		nulls[SCHEDULE_NCOLUMNS] = {0};
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *every = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(2)));
+	int64		every = es_interval_ms(PG_GETARG_INTERVAL_P(2));
 
 	es_require_writable();
 	es_registry_check_name("poll", name);
@@ -539,7 +537,9 @@ event_store_telemetry_poll(PG_FUNCTION_ARGS)
 	values[SCHEDULE_SKIPS_MISSED] = BoolGetDatum(false);
 	nulls[SCHEDULE_FUNCTION] = nulls[SCHEDULE_ARGS] = true;
 	replace_old(&poll_kind, name, PG_GETARG_BOOL(3));
-	(void) write_schedule(&poll_kind, name, every, NULL, values, nulls);
+	(void) write_schedule(&poll_kind, name, psprintf(every % 1000 == 0 ? "%lld s" : "%lld ms",
+													  (long long) (every % 1000 == 0 ? every / 1000 : every)),
+						  NULL, values, nulls);
 	PG_RETURN_VOID();
 }
 

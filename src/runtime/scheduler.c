@@ -98,7 +98,11 @@ serve_tasks(bool all)
 static void
 list_schemas(void *argument)
 {
-	*(List **) argument = es_statement_found_schemas();
+	List	   *schemas = es_statement_found_schemas();
+	MemoryContext transaction = MemoryContextSwitchTo(TopMemoryContext);
+
+	*(List **) argument = list_copy(schemas);
+	MemoryContextSwitchTo(transaction);
 }
 
 /* Move the marks of all stores; after a start none is known to be up to date. */

@@ -34,6 +34,7 @@
 #include "runtime/pool.h"
 #include "runtime/registration.h"
 #include "runtime/task.h"
+#include "store/manage.h"
 
 #define MAX_KINDS	16
 
@@ -109,6 +110,23 @@ find_row(Relation rel, int64 number)
 	return tuple;
 }
 
+/* The registration in a row, with palloc'd texts. */
+static void
+deform(Relation rel, HeapTuple tuple, EsRegistration *registration)
+{
+	Datum		values[TASK_NCOLUMNS];
+	bool		nulls[TASK_NCOLUMNS];
+
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	registration->number = DatumGetInt64(values[TASK_NUMBER]);
+	registration->kind = TextDatumGetCString(values[TASK_KIND]);
+	registration->name = TextDatumGetCString(values[TASK_NAME]);
+	registration->store_number = DatumGetInt64(values[TASK_STORE_NUMBER]);
+	registration->schema_name = nulls[TASK_SCHEMA_NAME] ? NULL : TextDatumGetCString(values[TASK_SCHEMA_NAME]);
+	registration->schema_oid = nulls[TASK_SCHEMA_OID] ? InvalidOid : DatumGetObjectId(values[TASK_SCHEMA_OID]);
+	registration->owner = DatumGetObjectId(values[TASK_OWNER]);
+}
+
 /* --- registrations --- */
 
 /* Refuse one more task if the server could not run it. */
@@ -170,29 +188,56 @@ es_task_add(const EsTaskKind *kind, const char *name, EsStore *store, Oid owner)
 	return (int64) number;
 }
 
-/* The number of a task, 0 if there is none. */
-int64
-es_task_find(const EsTaskKind *kind, const char *name, EsStore *store)
+/* Begin a scan for the tasks of a kind with a name, of a store (0: of none) or, with nkeys 2, of any. */
+static SysScanDesc
+scan_name(Relation rel, const EsTaskKind *kind, const char *name, int64 store_number, int nkeys)
 {
-	Relation	rel = open_table("task", AccessShareLock);
 	ScanKeyData keys[3];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	int64		number = 0;
 
 	ScanKeyEntryInitialize(&keys[0], 0, TASK_KIND + 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 						   F_TEXTEQ, CStringGetTextDatum(kind->name));
 	ScanKeyEntryInitialize(&keys[1], 0, TASK_NAME + 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 						   F_TEXTEQ, CStringGetTextDatum(name));
-	ScanKeyInit(&keys[2], TASK_STORE_NUMBER + 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(store != NULL ? store->number : 0));
-	scan = systable_beginscan(rel, es_extension_relation("task_name_key"), true, NULL, 3, keys);
-	tuple = systable_getnext(scan);
+	ScanKeyInit(&keys[2], TASK_STORE_NUMBER + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(store_number));
+	return systable_beginscan(rel, es_extension_relation("task_name_key"), true, NULL, nkeys, keys);
+}
+
+/* The number of a task, 0 if there is none. */
+int64
+es_task_find(const EsTaskKind *kind, const char *name, EsStore *store)
+{
+	Relation	rel = open_table("task", AccessShareLock);
+	SysScanDesc scan = scan_name(rel, kind, name, store != NULL ? store->number : 0, 3);
+	HeapTuple	tuple = systable_getnext(scan);
+	int64		number = 0;
+
 	if (HeapTupleIsValid(tuple))
 	{
 		bool		isnull;
 
 		number = DatumGetInt64(heap_getattr(tuple, TASK_NUMBER + 1, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return number;
+}
+
+/* The number of a task whose store is gone, dropped by other means than ours; 0 if there is none. */
+int64
+es_task_find_orphan(const EsTaskKind *kind, const char *name)
+{
+	Relation	rel = open_table("task", AccessShareLock);
+	SysScanDesc scan = scan_name(rel, kind, name, 0, 2);
+	HeapTuple	tuple;
+	int64		number = 0;
+
+	while (number == 0 && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		EsRegistration registration;
+
+		deform(rel, tuple, &registration);
+		if (registration.store_number != 0 && es_registration_store(&registration) == NULL)
+			number = registration.number;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -215,14 +260,52 @@ delete_row(const char *table, int64 number)
 bool
 es_task_remove(int64 number)
 {
-	bool		found = delete_row("task", number);
+	EsRegistration registration;
+	const EsTaskKind *kind;
 
+	if (!es_registration_read(number, &registration))
+		return false;
+	kind = es_task_kind(registration.kind);
+	if (kind != NULL && kind->forget != NULL)
+		kind->forget(number);
+	(void) delete_row("task", number);
 	(void) delete_row("task_failure", number);
-	if (found)
-		CacheInvalidateRelcacheByRelid(es_extension_relation("task"));
+	CacheInvalidateRelcacheByRelid(es_extension_relation("task"));
 	CommandCounterIncrement();
 	es_pool_changed_at_commit();
-	return found;
+	return true;
+}
+
+/* A store is dropped: so are its tasks. */
+static void
+store_gone(int64 store_number)
+{
+	Relation	rel = open_table("task", AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	List	   *numbers = NIL;
+	ListCell   *lc;
+
+	ScanKeyInit(&key, TASK_STORE_NUMBER + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(store_number));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		EsRegistration *registration = palloc(sizeof(EsRegistration));
+
+		deform(rel, tuple, registration);
+		numbers = lappend(numbers, &registration->number);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	foreach(lc, numbers)
+		(void) es_task_remove(*(int64 *) lfirst(lc));
+}
+
+void
+EsTaskInit(void)
+{
+	es_store_gone_hook = store_gone;
 }
 
 /* Let a task run at once, as from the commit of this transaction; not one that backs off or was stopped. */
@@ -245,22 +328,6 @@ es_task_resume(int64 number)
 }
 
 /* --- for scheduler and workers --- */
-
-static void
-deform(Relation rel, HeapTuple tuple, EsRegistration *registration)
-{
-	Datum		values[TASK_NCOLUMNS];
-	bool		nulls[TASK_NCOLUMNS];
-
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-	registration->number = DatumGetInt64(values[TASK_NUMBER]);
-	registration->kind = TextDatumGetCString(values[TASK_KIND]);
-	registration->name = TextDatumGetCString(values[TASK_NAME]);
-	registration->store_number = DatumGetInt64(values[TASK_STORE_NUMBER]);
-	registration->schema_name = nulls[TASK_SCHEMA_NAME] ? NULL : TextDatumGetCString(values[TASK_SCHEMA_NAME]);
-	registration->schema_oid = nulls[TASK_SCHEMA_OID] ? InvalidOid : DatumGetObjectId(values[TASK_SCHEMA_OID]);
-	registration->owner = DatumGetObjectId(values[TASK_OWNER]);
-}
 
 /* Read the registration of a task, palloc'd; false if it is gone. */
 bool

@@ -62,12 +62,16 @@ typedef struct EsTask
  * transaction that notes the failure, as the superuser that the worker is: it
  * may park what the step failed on and returns true for a task that is to go
  * on at once as if nothing had happened; else the task backs off.
+ *
+ * `forget`, if there is one, is told of a task that is being removed: that has
+ * ended, or whose store is dropped.  It deletes what the kind keeps of it.
  */
 typedef struct EsTaskKind
 {
 	const char *name;
 	EsTaskNext	(*step) (EsTask *task);
 	bool		(*failed) (EsTask *task, const ErrorData *error);	/* may be NULL */
+	void		(*forget) (int64 number);	/* may be NULL */
 } EsTaskKind;
 
 /* only while _PG_init runs; kind must live as long as the process */
@@ -76,6 +80,7 @@ extern void es_task_kind_register(const EsTaskKind *kind);
 /* registrations: rows of event_store.task, which take effect at commit */
 extern int64 es_task_add(const EsTaskKind *kind, const char *name, EsStore *store, Oid owner);
 extern int64 es_task_find(const EsTaskKind *kind, const char *name, EsStore *store);
+extern int64 es_task_find_orphan(const EsTaskKind *kind, const char *name);
 extern bool es_task_remove(int64 number);
 
 /* let a task run at once, as from the commit of this transaction */
@@ -110,5 +115,7 @@ es_task_when_moved(int64 horizon)
 {
 	return (EsTaskNext) {.when = ES_TASK_MOVED, .horizon = horizon};
 }
+
+extern void EsTaskInit(void);
 
 #endif							/* ES_TASK_H */

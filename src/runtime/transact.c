@@ -19,9 +19,9 @@
 #define LOCK_WAIT	"200ms"		/* less than any sensible deadlock_timeout */
 
 /*
- * Do some work in a transaction, with a snapshot and in the caller's memory
- * context.  An error goes into the log, unless it is that of a lock that
- * somebody keeps, and no further.
+ * Do some work in a transaction, with a snapshot and in memory that goes with
+ * it.  An error goes into the log, unless it is that of a lock that somebody
+ * keeps, and no further.
  */
 EsTransacted
 es_transact(void (*work) (void *argument), void *argument)
@@ -35,7 +35,6 @@ es_transact(void (*work) (void *argument), void *argument)
 		StartTransactionCommand();
 		(void) set_config_option("lock_timeout", LOCK_WAIT, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_LOCAL, true, 0, false);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		MemoryContextSwitchTo(caller);
 		work(argument);
 		PopActiveSnapshot();
 		CommitTransactionCommand();

@@ -71,6 +71,9 @@ register_store(int64 number, bool owns_schema)
 	CommandCounterIncrement();
 }
 
+/* For what floors above keep of a store: it is dropped, in this transaction. */
+void		(*es_store_gone_hook) (int64 number) = NULL;
+
 /* Take a store off the registry, with the progress of its imports; tells whether create_store made its schema. */
 bool
 es_store_unregister(int64 number)
@@ -94,6 +97,8 @@ es_store_unregister(int64 number)
 	table_close(rel, RowExclusiveLock);
 	es_progress_forget_all(number);
 	CommandCounterIncrement();
+	if (es_store_gone_hook != NULL)
+		es_store_gone_hook(number);
 	return owns_schema;
 }
 

@@ -10,6 +10,7 @@
 extern EsStore *es_store_named(text *schema_name);
 extern int64 es_store_create(const char *schema);
 extern bool es_store_unregister(int64 number);
+extern void (*es_store_gone_hook) (int64 number);
 extern char *es_store_role(text *argument, Oid *oid);
 extern void es_store_check_access(const char *access);
 
