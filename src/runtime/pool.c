@@ -222,8 +222,8 @@ find_database(Oid dbid)
 }
 
 /* Let the scheduler of a database look.  May be called anywhere. */
-static void
-wake_scheduler(Oid dbid)
+void
+es_pool_wake_scheduler(Oid dbid)
 {
 	SharedDatabase *database = find_database(dbid);
 
@@ -572,7 +572,7 @@ worker_exit(int code, Datum argument)
 	my_place->since = GetCurrentTimestamp();
 	unlock();
 	my_place = NULL;
-	wake_scheduler(dbid);
+	es_pool_wake_scheduler(dbid);
 }
 
 /* This process is the worker of a place; false if the place is not meant for it any more. */
@@ -604,7 +604,7 @@ es_pool_ready(void)
 	my_place->state = PLACE_IDLE;
 	my_place->since = GetCurrentTimestamp();
 	unlock();
-	wake_scheduler(my_place->dbid);
+	es_pool_wake_scheduler(my_place->dbid);
 }
 
 /* Take what there is to do; false if there is nothing. */
@@ -636,7 +636,7 @@ es_pool_done(const EsRunOutcome *outcome)
 	my_place->outcome = *outcome;
 	my_place->since = GetCurrentTimestamp();
 	unlock();
-	wake_scheduler(my_place->dbid);
+	es_pool_wake_scheduler(my_place->dbid);
 }
 
 /* Is the worker asked to leave? */

@@ -101,6 +101,9 @@ extern bool es_pool_others_wait(void);
 extern bool es_pool_database_starves(void);
 extern bool es_pool_leave(void);
 
+/* anybody */
+extern void es_pool_wake_scheduler(Oid dbid);
+
 /* sessions */
 extern void es_pool_changed_at_commit(void);
 extern bool es_pool_poke_at_commit(int64 number);

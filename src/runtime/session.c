@@ -19,7 +19,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -34,6 +33,7 @@
 #include "base/shared.h"
 #include "base/settings.h"
 #include "observe/execute.h"
+#include "runtime/identity.h"
 #include "runtime/names.h"
 #include "runtime/session.h"
 #include "runtime/session_store.h"
@@ -52,17 +52,12 @@
 static void
 call_on_expire(const EsSession *session)
 {
-	Oid			user;
-	int			security;
-	int			nest;
+	EsIdentity	own;
 	Oid			function;
 	FmgrInfo	flinfo;
 	LOCAL_FCINFO(fcinfo, 2);
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(session->owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	es_identity_take(&own, session->owner, session->nspid);
 	function = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(session->on_expire)));
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(session->owner)) || !es_may_execute(function, session->owner))
 		ereport(ERROR,
@@ -75,8 +70,7 @@ call_on_expire(const EsSession *session)
 	fcinfo->args[1] = (NullableDatum) {JsonbPGetDatum(session->data), false};
 	/* what it returns, null or not, is nobody's business */
 	(void) FunctionCallInvoke(fcinfo);
-	AtEOXact_GUC(false, nest);
-	SetUserIdAndSecContext(user, security);
+	es_identity_give_back(&own);
 }
 
 static void
