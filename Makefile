@@ -21,7 +21,7 @@ DATA_built = $(INSTALL_SQL)
 DATA = $(patsubst $(here)%,%,$(wildcard $(here)sql/event_store--*--*.sql))
 
 # Order matters: store makes what the later ones use.
-REGRESS = store append append_many read find stream stream_life index order problem hostile telemetry aggregate command verify schema import tenant registry session task schedule
+REGRESS = store append append_many read find stream stream_life index order problem hostile telemetry aggregate command verify schema import tenant registry session task schedule supervisor
 ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(here)test/isolation/specs/*.spec)))
 
 # installcheck makes its own server, for the library must be preloaded; whoever has one that does passes REGRESS_OPTS= and ISOLATION_OPTS

@@ -25,6 +25,7 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/child_table.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
 #include "runtime/names.h"
@@ -71,4 +72,5 @@ _PG_init(void)
 	EsEndpointInit();
 	EsNamesInit();
 	EsSessionInit();
+	EsChildTableInit();
 }

@@ -17,7 +17,7 @@
  *	5. the spinlock of a store's waiters (log/wake), the spinlock of the pool
  *	   of in-flight entries (log/horizon); never two of these at once
  *
- * ES_LWLOCK_NAMES and ES_LWLOCK_SESSIONS stand alone but for the spinlocks of the pool (base/shared),
+ * ES_LWLOCK_CHILDREN, ES_LWLOCK_NAMES and ES_LWLOCK_SESSIONS stand alone but for the spinlocks of the pool (base/shared),
  * which may be taken under anything, and of mailboxes, under nothing.
  *
  * ES_LWLOCK_PROBLEMS stands alone: it is taken while an error is reported, when

@@ -10,6 +10,7 @@
 typedef enum EsLWLock
 {
 	ES_LWLOCK_PROBLEMS,			/* the log of problems (observe/problem_log) */
+	ES_LWLOCK_CHILDREN,			/* children of supervisors (runtime/child_table) */
 	ES_LWLOCK_NAMES,			/* names in registries (runtime/names) */
 	ES_LWLOCK_SESSIONS,			/* sessions of applications (runtime/session_table) */
 	ES_LWLOCK_STORES,			/* which store has which slot (log/horizon) */

@@ -36,6 +36,7 @@
 #include "log/slot.h"
 #include "log/wake.h"
 #include "observe/series.h"
+#include "runtime/child.h"
 #include "runtime/launcher.h"
 #include "runtime/queue.h"
 #include "runtime/transact.h"
@@ -93,6 +94,7 @@ serve_tasks(bool all)
 	if (es_queue_look(all))
 		moved = true;
 	es_queue_turn();
+	es_children_turn();
 }
 
 static void

@@ -1,0 +1,19 @@
+/*
+ * child.h
+ *		Children of supervisors: their processes.
+ */
+#ifndef ES_CHILD_H
+#define ES_CHILD_H
+
+/* What the process of a child is told. */
+typedef struct EsChildStart
+{
+	int			place;
+	uint64		generation;
+	Oid			dbid;
+} EsChildStart;
+
+/* for the scheduler of a database: restart those that have died, start those that wait */
+extern void es_children_turn(void);
+
+#endif							/* ES_CHILD_H */
