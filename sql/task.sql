@@ -165,8 +165,9 @@ SELECT event_store.schedule('long', '100 ms', 'SELECT pg_sleep(60)') IS NOT NULL
 CALL work.wait_until($$SELECT state = 'running' AND steps >= 1 FROM event_store.tasks WHERE name = 'long'$$);
 SELECT w.state, w.kind, w.name, w.pid = t.pid AS same, w.pid = a.pid AS seen, a.query FROM event_store.workers w JOIN event_store.tasks t USING (name)
 LEFT JOIN pg_stat_activity a ON a.backend_type = 'event_store worker' AND a.query LIKE '%long' WHERE w.name = 'long';
+-- taken back, its run is broken off
 SELECT event_store.unschedule('long');
-SELECT count(pg_cancel_backend(pid)) FROM event_store.workers WHERE state = 'running' AND name IS NULL;
+CALL work.wait_until($$SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store worker' AND query LIKE '%long' AND state = 'active'$$);
 
 -- rolled back: never was
 BEGIN;

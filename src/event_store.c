@@ -25,6 +25,7 @@
 #include "observe/keep.h"
 #include "observe/problem.h"
 #include "observe/series.h"
+#include "runtime/board.h"
 #include "runtime/child_table.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
@@ -64,6 +65,7 @@ _PG_init(void)
 	EsMeterInit();
 	EsWakeInit();
 	EsStreamInit();
+	EsBoardInit();
 	EsPoolInit();
 	EsLauncherInit();
 	EsVacateInit();

@@ -17,7 +17,7 @@ typedef enum EsLWLock
 	ES_LWLOCK_WORKERS,			/* the workers of the databases (runtime) */
 	ES_LWLOCK_COUNTERS,			/* what is added to counters (observe/counters) */
 	ES_LWLOCK_SERIES,			/* which series is whose (observe/series) */
-	ES_LWLOCK_TASKS,			/* tasks and the workers that run them (runtime/pool) */
+	ES_LWLOCK_TASKS,			/* tasks and the workers that run them (runtime/board, pool) */
 	ES_LWLOCK_COUNT
 } EsLWLock;
 

@@ -31,7 +31,7 @@
 #include "base/xact.h"
 #include "runtime/child.h"
 #include "runtime/child_table.h"
-#include "runtime/pool.h"
+#include "runtime/board.h"
 
 #define NONE			(-1)
 #define START_TIMEOUT	60000	/* ms after which a process that did not come is given up */
@@ -405,7 +405,7 @@ es_child_ask_to_stop(const EsChild *child)
 	else if (c != NULL)
 		ask_to_stop(c);
 	unlock();
-	es_pool_wake_scheduler(MyDatabaseId);
+	es_board_wake(MyDatabaseId);
 	return c != NULL;
 }
 
@@ -444,7 +444,7 @@ es_children_stop(const char *supervisor)
 		count++;
 	}
 	unlock();
-	es_pool_wake_scheduler(MyDatabaseId);
+	es_board_wake(MyDatabaseId);
 	return count;
 }
 
@@ -613,7 +613,7 @@ es_child_died(const EsChild *child)
 			set_state(c, ES_CHILD_DIED);
 	}
 	unlock();
-	es_pool_wake_scheduler(child->dbid);
+	es_board_wake(child->dbid);
 }
 
 /* Count a restart; false if that is one too many for the supervisor. */

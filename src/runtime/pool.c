@@ -1,16 +1,9 @@
 /*
  * pool.c
- *		The shared memory of scheduler, workers and sessions.
+ *		The workers, of all databases, and what each of them does.
  *
- * There are three arrays, and a hash table from a task to its entry:
- *
- *	databases	one place a scheduler
- *	workers		one place a worker, max_worker_processes of them; how many may be
- *				in use, over all databases, says event_store.max_workers
- *	entries		one a task, event_store.max_tasks of them, over all databases
- *
- * ES_LWLOCK_TASKS is over all of it, but for the atomics, which a commit
- * callback may touch: that tasks have been registered or poked.
+ * There are max_worker_processes places; how many may be in use says
+ * event_store.max_workers.  ES_LWLOCK_TASKS is over all of it.
  *
  * The life of a worker's place:
  *
@@ -20,6 +13,7 @@
  *	ASSIGNED -> RUNNING		worker, takes the task
  *	RUNNING -> DONE			worker, has run it
  *	DONE -> IDLE			scheduler, has taken the outcome
+ *	DONE -> LEAVING			the same, of a worker that takes no more
  *	IDLE -> LEAVING			worker
  *	any with a task -> LOST	worker, in its exit callback
  *	any other -> FREE		worker, in its exit callback
@@ -34,23 +28,19 @@
 #include <signal.h>
 
 #include "miscadmin.h"
-#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
-#include "utils/hsearch.h"
 
 #include "base/compat.h"
 #include "base/settings.h"
 #include "base/shmem.h"
-#include "base/xact.h"
 #include "log/slot.h"
-#include "log/wake.h"
+#include "runtime/board.h"
 #include "runtime/pool.h"
 
 #define START_TIMEOUT	60000	/* ms until a worker that has not come is given up */
-#define MAX_POKES		16		/* of one transaction; more poke every task of the database */
 
 typedef enum PlaceState
 {
@@ -72,124 +62,39 @@ typedef struct Place
 	int			pid;
 	int			proc;			/* process number, ES_NONE until it runs */
 	bool		stop;			/* it is asked to leave */
+	bool		cancelled;		/* its task is gone */
+	bool		leaving;		/* DONE: it will take no more */
 	TimestampTz started_at;
 	TimestampTz since;			/* in this state */
 	EsAssignment assignment;
 	EsRunOutcome	outcome;
 } Place;
 
-typedef struct SharedDatabase
-{
-	Oid			dbid;			/* InvalidOid: free; atomic enough to be looked at */
-	int			proc;			/* process number of the scheduler */
-	pg_atomic_uint32 changed;	/* tasks have been registered or removed */
-	pg_atomic_uint32 pokes;		/* 1: entries are poked, 2: all are */
-	pg_atomic_uint32 ready;		/* tasks without a worker */
-	pg_atomic_uint32 starving;	/* ... because other databases have all of them */
-} SharedDatabase;
-
-typedef struct Entry
-{
-	Oid			dbid;
-	int64		number;
-	pg_atomic_uint32 poked;
-	int			following;		/* of the free ones */
-	EsTaskStatus status;
-} Entry;
-
-typedef struct EntryName
-{
-	int64		number;
-	Oid			dbid;
-	uint32		padding;
-} EntryName;
-
-typedef struct EntryNameEntry
-{
-	EntryName	name;			/* hash key */
-	int			entry;
-} EntryNameEntry;
-
 typedef struct PoolShared
 {
 	uint64		generation;		/* last one given to a place or a run */
-	int			free;			/* first free entry */
+	Place		places[FLEXIBLE_ARRAY_MEMBER];
 } PoolShared;
 
 static PoolShared *shared = NULL;
-static SharedDatabase *databases = NULL;
 static Place *places = NULL;
-static Entry *entries = NULL;
-static HTAB *names = NULL;
-
-static SharedDatabase *mine = NULL;		/* of the scheduler */
 static Place *my_place = NULL;			/* of the worker */
-
-/* of the transaction in progress */
-static bool changed = false;
-static int	npokes = 0;
-static int	pokes[MAX_POKES];
-static int64 poked_numbers[MAX_POKES];
-
-static Size
-places_size(void)
-{
-	return MAXALIGN(mul_size(max_worker_processes, sizeof(Place)));
-}
-
-static Size
-databases_size(void)
-{
-	return MAXALIGN(mul_size(max_worker_processes, sizeof(SharedDatabase)));
-}
-
-static Size
-area_size(void)
-{
-	Size		size = MAXALIGN(sizeof(PoolShared));
-
-	size = add_size(size, places_size());
-	size = add_size(size, databases_size());
-	return add_size(size, mul_size(es_max_tasks, sizeof(Entry)));
-}
 
 static Size
 pool_size(void)
 {
-	return add_size(area_size(), hash_estimate_size(es_max_tasks, sizeof(EntryNameEntry)));
+	return add_size(offsetof(PoolShared, places), mul_size(max_worker_processes, sizeof(Place)));
 }
 
 static void
 pool_attach(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(EntryName), .entrysize = sizeof(EntryNameEntry)};
 	bool		found;
-	char	   *area = ShmemInitStruct("event_store tasks", area_size(), &found);
 
-	shared = (PoolShared *) area;
-	area += MAXALIGN(sizeof(PoolShared));
-	places = (Place *) area;
-	area += places_size();
-	databases = (SharedDatabase *) area;
-	area += databases_size();
-	entries = (Entry *) area;
-	names = ShmemInitHash("event_store tasks by number", es_max_tasks, es_max_tasks, &ctl, HASH_ELEM | HASH_BLOBS);
-	if (found)
-		return;
-
-	memset(shared, 0, area_size());
-	for (int i = 0; i < max_worker_processes; i++)
-	{
-		pg_atomic_init_u32(&databases[i].changed, 0);
-		pg_atomic_init_u32(&databases[i].pokes, 0);
-		pg_atomic_init_u32(&databases[i].ready, 0);
-		pg_atomic_init_u32(&databases[i].starving, 0);
-	}
-	for (int i = 0; i < es_max_tasks; i++)
-	{
-		pg_atomic_init_u32(&entries[i].poked, 0);
-		entries[i].following = i + 1 < es_max_tasks ? i + 1 : ES_NONE;
-	}
+	shared = ShmemInitStruct("event_store workers", pool_size(), &found);
+	places = shared->places;
+	if (!found)
+		memset(shared, 0, pool_size());
 }
 
 static void
@@ -211,164 +116,7 @@ set_latch_of(int proc)
 		SetLatch(&GetPGProcByNumber(proc)->procLatch);
 }
 
-/* The place of a database's scheduler, NULL if none runs.  May be called anywhere. */
-static SharedDatabase *
-find_database(Oid dbid)
-{
-	for (int i = 0; i < max_worker_processes; i++)
-		if (((volatile SharedDatabase *) &databases[i])->dbid == dbid)
-			return &databases[i];
-	return NULL;
-}
-
-/* Let the scheduler of a database look.  May be called anywhere. */
-void
-es_pool_wake_scheduler(Oid dbid)
-{
-	SharedDatabase *database = find_database(dbid);
-
-	if (database != NULL)
-		set_latch_of(database->proc);
-}
-
 /* --- the scheduler --- */
-
-/* Remove the entries of a database.  The caller holds the lock. */
-static void
-free_entries(Oid dbid)
-{
-	for (int i = 0; i < es_max_tasks; i++)
-		if (entries[i].dbid == dbid)
-		{
-			EntryName	name = {.number = entries[i].number, .dbid = dbid};
-
-			hash_search(names, &name, HASH_REMOVE, NULL);
-			entries[i].dbid = InvalidOid;
-			entries[i].following = shared->free;
-			shared->free = i;
-		}
-}
-
-/*
- * This process is the scheduler of a database; false if there is one already
- * or too many databases have one.
- */
-bool
-es_pool_open(Oid dbid)
-{
-	SharedDatabase *database = NULL;
-
-	lock(LW_EXCLUSIVE);
-	if (find_database(dbid) == NULL)
-		database = find_database(InvalidOid);
-	if (database != NULL)
-	{
-		/* those of a scheduler that had no time to remove them */
-		free_entries(dbid);
-		database->proc = ES_MY_PROC_NUMBER;
-		pg_atomic_write_u32(&database->changed, 1);
-		pg_atomic_write_u32(&database->pokes, 0);
-		pg_atomic_write_u32(&database->ready, 0);
-		pg_atomic_write_u32(&database->starving, 0);
-		pg_write_barrier();
-		database->dbid = dbid;
-		mine = database;
-	}
-	unlock();
-	return database != NULL;
-}
-
-/* This process is a scheduler no more; its workers leave when they notice. */
-void
-es_pool_close(void)
-{
-	if (mine == NULL)
-		return;
-	lock(LW_EXCLUSIVE);
-	free_entries(mine->dbid);
-	mine->dbid = InvalidOid;
-	mine = NULL;
-	unlock();
-}
-
-/* Have tasks been registered or removed since the last call? */
-bool
-es_pool_take_changed(void)
-{
-	return pg_atomic_read_u32(&mine->changed) != 0 && pg_atomic_exchange_u32(&mine->changed, 0) != 0;
-}
-
-/* Have tasks been poked?  Then ask for each with es_pool_entry_poked. */
-bool
-es_pool_take_pokes(void)
-{
-	uint32		which = pg_atomic_read_u32(&mine->pokes) != 0 ? pg_atomic_exchange_u32(&mine->pokes, 0) : 0;
-
-	if (which < 2)
-		return which != 0;
-	lock(LW_SHARED);
-	for (int i = 0; i < es_max_tasks; i++)
-		if (entries[i].dbid == mine->dbid)
-			pg_atomic_write_u32(&entries[i].poked, 1);
-	unlock();
-	return true;
-}
-
-/* An entry for a task, ES_NONE if all are taken. */
-int
-es_pool_entry_take(int64 number)
-{
-	EntryName	name = {.number = number, .dbid = MyDatabaseId};
-	EntryNameEntry *found;
-	int			entry;
-
-	lock(LW_EXCLUSIVE);
-	entry = shared->free;
-	if (entry != ES_NONE)
-	{
-		found = hash_search(names, &name, HASH_ENTER_NULL, NULL);
-		if (found != NULL)
-		{
-			shared->free = entries[entry].following;
-			found->entry = entry;
-			entries[entry].dbid = MyDatabaseId;
-			entries[entry].number = number;
-			pg_atomic_write_u32(&entries[entry].poked, 0);
-		}
-		else
-			entry = ES_NONE;
-	}
-	unlock();
-	return entry;
-}
-
-void
-es_pool_entry_give(int entry, int64 number)
-{
-	EntryName	name = {.number = number, .dbid = MyDatabaseId};
-
-	lock(LW_EXCLUSIVE);
-	hash_search(names, &name, HASH_REMOVE, NULL);
-	entries[entry].dbid = InvalidOid;
-	entries[entry].following = shared->free;
-	shared->free = entry;
-	unlock();
-}
-
-void
-es_pool_entry_set(int entry, const EsTaskStatus *status)
-{
-	lock(LW_EXCLUSIVE);
-	entries[entry].status = *status;
-	unlock();
-}
-
-/* Has the task been poked since the last call? */
-bool
-es_pool_entry_poked(int entry)
-{
-	return pg_atomic_read_u32(&entries[entry].poked) != 0 && pg_atomic_exchange_u32(&entries[entry].poked, 0) != 0;
-}
 
 /*
  * Is the place one that nobody will ever give back?  Its worker has never come,
@@ -379,7 +127,7 @@ is_abandoned(const Place *place, TimestampTz now)
 {
 	if (place->state == PLACE_STARTING && place->pid == 0)
 		return TimestampDifferenceExceeds(place->started_at, now, START_TIMEOUT);
-	return place->state == PLACE_LOST && find_database(place->dbid) == NULL;
+	return place->state == PLACE_LOST && !es_board_has_scheduler(place->dbid);
 }
 
 /*
@@ -477,6 +225,7 @@ es_pool_assign(int number, EsAssignment *assignment, int *pid)
 	{
 		place->state = PLACE_ASSIGNED;
 		place->since = GetCurrentTimestamp();
+		place->cancelled = false;
 		assignment->run = ++shared->generation;
 		place->assignment = *assignment;
 		place->outcome = (EsRunOutcome) {.task = assignment->task, .run = assignment->run, .kind = ES_RUN_LOST};
@@ -485,6 +234,20 @@ es_pool_assign(int number, EsAssignment *assignment, int *pid)
 	if (done)
 		set_latch_of(proc);
 	return done;
+}
+
+/* Cancel a run, whose task is gone, if it has not ended. */
+void
+es_pool_cancel(uint64 run)
+{
+	lock(LW_EXCLUSIVE);
+	for (int i = 0; i < max_worker_processes; i++)
+		if (places[i].dbid == MyDatabaseId && places[i].state == PLACE_RUNNING && places[i].assignment.run == run)
+		{
+			places[i].cancelled = true;
+			(void) kill(places[i].pid, SIGINT);
+		}
+	unlock();
 }
 
 /* Take the outcome of a worker of this database that has one; false if none has. */
@@ -502,27 +265,20 @@ es_pool_collect(EsRunOutcome *outcome)
 			continue;
 		*outcome = place->outcome;
 		place->since = GetCurrentTimestamp();
-		if (place->state == PLACE_DONE)
-			place->state = PLACE_IDLE;
-		else
+		if (place->state == PLACE_LOST)
 			place->state = PLACE_FREE;
+		else
+			place->state = place->leaving ? PLACE_LEAVING : PLACE_IDLE;
 		found = true;
 	}
 	unlock();
 	return found;
 }
 
-/*
- * Tell the workers how many tasks wait for one, and those of other databases
- * whether ours has none for them.
- */
+/* Wake the idle workers of other databases: they leave if they are needed elsewhere. */
 void
-es_pool_set_ready(int count, bool starving)
+es_pool_wake_others(void)
 {
-	pg_atomic_write_u32(&mine->ready, count);
-	pg_atomic_write_u32(&mine->starving, starving ? 1 : 0);
-	if (!starving)
-		return;
 	lock(LW_SHARED);
 	for (int i = 0; i < max_worker_processes; i++)
 		if (places[i].state == PLACE_IDLE && places[i].dbid != MyDatabaseId)
@@ -572,7 +328,7 @@ worker_exit(int code, Datum argument)
 	my_place->since = GetCurrentTimestamp();
 	unlock();
 	my_place = NULL;
-	es_pool_wake_scheduler(dbid);
+	es_board_wake(dbid);
 }
 
 /* This process is the worker of a place; false if the place is not meant for it any more. */
@@ -604,7 +360,7 @@ es_pool_ready(void)
 	my_place->state = PLACE_IDLE;
 	my_place->since = GetCurrentTimestamp();
 	unlock();
-	es_pool_wake_scheduler(my_place->dbid);
+	es_board_wake(my_place->dbid);
 }
 
 /* Take what there is to do; false if there is nothing. */
@@ -627,16 +383,17 @@ es_pool_get(EsAssignment *assignment)
 	return found;
 }
 
-/* Hand in how the task went. */
+/* Hand in how the task went; leaving: and take no more tasks. */
 void
-es_pool_done(const EsRunOutcome *outcome)
+es_pool_done(const EsRunOutcome *outcome, bool leaving)
 {
 	lock(LW_EXCLUSIVE);
 	my_place->state = PLACE_DONE;
 	my_place->outcome = *outcome;
+	my_place->leaving = leaving;
 	my_place->since = GetCurrentTimestamp();
 	unlock();
-	es_pool_wake_scheduler(my_place->dbid);
+	es_board_wake(my_place->dbid);
 }
 
 /* Is the worker asked to leave? */
@@ -646,24 +403,11 @@ es_pool_stopping(void)
 	return ((volatile Place *) my_place)->stop;
 }
 
-/* Do tasks of this database wait for a worker? */
+/* Is the task that it runs to be broken off, without being to blame? */
 bool
-es_pool_others_wait(void)
+es_pool_cancelled(void)
 {
-	SharedDatabase *database = my_place != NULL ? find_database(my_place->dbid) : NULL;
-
-	return database != NULL && pg_atomic_read_u32(&database->ready) != 0;
-}
-
-/* Does another database wait for a worker, there being too few? */
-bool
-es_pool_database_starves(void)
-{
-	for (int i = 0; i < max_worker_processes; i++)
-		if (OidIsValid(databases[i].dbid) && databases[i].dbid != my_place->dbid &&
-			pg_atomic_read_u32(&databases[i].starving) != 0)
-			return true;
-	return false;
+	return es_pool_stopping() || ((volatile Place *) my_place)->cancelled;
 }
 
 /*
@@ -677,7 +421,8 @@ es_pool_leave(void)
 	bool		may;
 
 	lock(LW_EXCLUSIVE);
-	may = my_place->stop || my_place->state == PLACE_IDLE || find_database(my_place->dbid) == NULL;
+	may = my_place->stop || my_place->state == PLACE_IDLE || my_place->state == PLACE_LEAVING ||
+		!es_board_has_scheduler(my_place->dbid);
 	if (my_place->state == PLACE_IDLE && may)
 		my_place->state = PLACE_LEAVING;
 	unlock();
@@ -685,55 +430,6 @@ es_pool_leave(void)
 }
 
 /* --- sessions --- */
-
-/* From its commit on, the scheduler looks at the registrations anew. */
-void
-es_pool_changed_at_commit(void)
-{
-	changed = true;
-}
-
-/* From its commit on, a task is due; false if it is not known (yet). */
-bool
-es_pool_poke_at_commit(int64 number)
-{
-	EntryName	name = {.number = number, .dbid = MyDatabaseId};
-	EntryNameEntry *found;
-	int			entry = ES_NONE;
-
-	lock(LW_SHARED);
-	found = hash_search(names, &name, HASH_FIND, NULL);
-	if (found != NULL)
-		entry = found->entry;
-	unlock();
-	if (entry == ES_NONE)
-		return false;
-	for (int i = 0; i < Min(npokes, MAX_POKES); i++)
-		if (poked_numbers[i] == number)
-			return true;
-	if (npokes < MAX_POKES)
-	{
-		pokes[npokes] = entry;
-		poked_numbers[npokes] = number;
-	}
-	npokes = Min(npokes + 1, MAX_POKES + 1);
-	return true;
-}
-
-/* What is known of a task of this database; false if nothing is. */
-bool
-es_pool_status(int64 number, EsTaskStatus *status)
-{
-	EntryName	name = {.number = number, .dbid = MyDatabaseId};
-	EntryNameEntry *found;
-
-	lock(LW_SHARED);
-	found = hash_search(names, &name, HASH_FIND, NULL);
-	if (found != NULL)
-		*status = entries[found->entry].status;
-	unlock();
-	return found != NULL;
-}
 
 /*
  * Ask the workers of a database to leave, those that run a task with the
@@ -761,41 +457,10 @@ es_pool_ask_to_leave(Oid dbid, int signal)
 	return count;
 }
 
-/* Runs in the COMMIT callback: must not fail. */
-static void
-transaction_ended(bool committed)
-{
-	SharedDatabase *database;
-
-	if (!changed && npokes == 0)
-		return;
-	if (committed)
-	{
-		/* a poke may meet another task that has got the entry since; it runs once for nothing */
-		for (int i = 0; i < Min(npokes, MAX_POKES); i++)
-			pg_atomic_write_u32(&entries[pokes[i]].poked, 1);
-		database = find_database(MyDatabaseId);
-		if (database == NULL)
-			es_wake_ask_for_watcher(MyDatabaseId);
-		else
-		{
-			if (npokes > 0)
-				(void) pg_atomic_fetch_or_u32(&database->pokes, npokes > MAX_POKES ? 3 : 1);
-			if (changed)
-				pg_atomic_write_u32(&database->changed, 1);
-			set_latch_of(database->proc);
-		}
-	}
-	changed = false;
-	npokes = 0;
-}
-
 void
 EsPoolInit(void)
 {
 	static const EsShmemPart part = {pool_size, pool_attach};
-	static const EsXactHook hook = {.end = transaction_ended};
 
 	es_shmem_register(&part);
-	es_xact_register(&hook);
 }

@@ -1,6 +1,6 @@
 /*
  * pool.h
- *		What scheduler, workers and sessions share of the tasks.
+ *		The workers, of all databases, and what each of them does.
  */
 #ifndef ES_POOL_H
 #define ES_POOL_H
@@ -8,30 +8,6 @@
 #include "utils/timestamp.h"
 
 #include "runtime/task.h"
-
-/* The states of a task; doc/runtime.md has the picture. */
-typedef enum EsTaskState
-{
-	ES_STATE_READY,				/* due, has no worker yet */
-	ES_STATE_RUNNING,			/* a worker has it */
-	ES_STATE_SLEEPING,			/* due at a time, or when poked */
-	ES_STATE_WAITING,			/* due when the horizon of its store moves, or when poked */
-	ES_STATE_BACKING_OFF,		/* failed, due at a time, or when resumed */
-	ES_STATE_STOPPED			/* failed for good, due when resumed */
-} EsTaskState;
-
-/* What all may see of a task.  Only its scheduler changes it. */
-typedef struct EsTaskStatus
-{
-	EsTaskState state;
-	TimestampTz since;
-	TimestampTz at;				/* next run, DT_NOEND: not at a known time */
-	Oid			log;			/* waiting: for this log to move past the horizon */
-	int64		horizon;
-	int			pid;			/* of the worker, 0: none */
-	int			failures;
-	int64		steps;			/* since the scheduler started */
-} EsTaskStatus;
 
 /* How a step has ended. */
 typedef enum EsRunEnd
@@ -74,40 +50,26 @@ typedef struct EsWorkerStatus
 } EsWorkerStatus;
 
 /* the scheduler of a database */
-extern bool es_pool_open(Oid dbid);
-extern void es_pool_close(void);
-extern bool es_pool_take_changed(void);
-extern bool es_pool_take_pokes(void);
-extern int	es_pool_entry_take(int64 number);
-extern void es_pool_entry_give(int entry, int64 number);
-extern void es_pool_entry_set(int entry, const EsTaskStatus *status);
-extern bool es_pool_entry_poked(int entry);
 extern int	es_pool_place_take(uint64 *generation, bool *has_one);
 extern void es_pool_place_give(int place, uint64 generation);
 extern int	es_pool_idle_worker(void);
 extern bool es_pool_assign(int place, EsAssignment *assignment, int *pid);
+extern void es_pool_cancel(uint64 run);
 extern bool es_pool_collect(EsRunOutcome *outcome);
 extern int	es_pool_starting(void);
+extern void es_pool_wake_others(void);
 extern int	es_pool_workers(EsWorkerStatus *workers);
-extern void es_pool_set_ready(int count, bool starving);
 
 /* a worker */
 extern bool es_pool_begin(int place, uint64 generation);
 extern void es_pool_ready(void);
 extern bool es_pool_get(EsAssignment *assignment);
-extern void es_pool_done(const EsRunOutcome *outcome);
+extern void es_pool_done(const EsRunOutcome *outcome, bool leaving);
 extern bool es_pool_stopping(void);
-extern bool es_pool_others_wait(void);
-extern bool es_pool_database_starves(void);
+extern bool es_pool_cancelled(void);
 extern bool es_pool_leave(void);
 
-/* anybody */
-extern void es_pool_wake_scheduler(Oid dbid);
-
 /* sessions */
-extern void es_pool_changed_at_commit(void);
-extern bool es_pool_poke_at_commit(int64 number);
-extern bool es_pool_status(int64 number, EsTaskStatus *status);
 extern int	es_pool_ask_to_leave(Oid dbid, int signal);
 
 extern void EsPoolInit(void);

@@ -3,7 +3,7 @@
  *		The scheduler's tasks: which are due, and which worker gets one next.
  *
  * All of this is memory of the scheduler; what others may see of a task is
- * copied into its entry in shared memory (runtime/pool).  A task is in one of
+ * copied into its entry in shared memory (runtime/board).  A task is in one of
  * the states of EsTaskState, and each change of it is one function below:
  *
  *	make_ready		it is due: into the ready tasks of its group
@@ -36,6 +36,7 @@
 #include "log/horizon.h"
 #include "log/slot.h"
 #include "log/wake.h"
+#include "runtime/board.h"
 #include "runtime/pool.h"
 #include "runtime/queue.h"
 #include "runtime/registration.h"
@@ -160,7 +161,7 @@ enter_state(Task *task, EsTaskState state, TimestampTz at)
 	task->status.since = GetCurrentTimestamp();
 	task->status.at = at;
 	if (task->entry != ES_NONE)
-		es_pool_entry_set(task->entry, &task->status);
+		es_board_entry_set(task->entry, &task->status);
 }
 
 static void
@@ -285,7 +286,7 @@ take_registration(const EsRegistration *registration)
 	task->seen = true;
 	if (task->entry == ES_NONE)
 	{
-		task->entry = es_pool_entry_take(task->number);
+		task->entry = es_board_entry_take(task->number);
 		/* without an entry it would run unseen; it waits until there is one */
 		if (task->entry != ES_NONE)
 		{
@@ -315,7 +316,7 @@ remove_task(Task *task)
 {
 	leave_state(task);
 	if (task->entry != ES_NONE)
-		es_pool_entry_give(task->entry, task->number);
+		es_board_entry_give(task->entry, task->number);
 	if (--task->group->ntasks == 0)
 		hash_search(groups, &task->group->key, HASH_REMOVE, NULL);
 	hash_search(tasks, &task->number, HASH_REMOVE, NULL);
@@ -371,7 +372,10 @@ read_tables(void *argument)
 	while ((task = hash_seq_search(&status)) != NULL)
 	{
 		if (!task->seen && task->status.state == ES_STATE_RUNNING)
+		{
 			task->gone = true;
+			es_pool_cancel(task->run);
+		}
 		else if (!task->seen)
 			remove_task(task);
 		else if ((task->status.state == ES_STATE_STOPPED || task->status.state == ES_STATE_BACKING_OFF) &&
@@ -415,7 +419,7 @@ should_read(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (es_pool_take_changed())
+	if (es_board_take_changed())
 		changed = true;
 	return changed ? now >= read_after : TimestampDifferenceExceeds(read_at, now, RELOAD_INTERVAL);
 }
@@ -478,7 +482,7 @@ look_at_pokes(void)
 
 	hash_seq_init(&status, tasks);
 	while ((task = hash_seq_search(&status)) != NULL)
-		if (task->entry != ES_NONE && es_pool_entry_poked(task->entry))
+		if (task->entry != ES_NONE && es_board_entry_poked(task->entry))
 			poke(task);
 }
 
@@ -566,7 +570,7 @@ take_outcome(const EsRunOutcome *outcome)
 				horizon_moved(result.log, current_horizon(result.log));
 			}
 	}
-	if (task->entry != ES_NONE && es_pool_entry_poked(task->entry))
+	if (task->entry != ES_NONE && es_board_entry_poked(task->entry))
 		poke(task);
 }
 
@@ -642,6 +646,7 @@ assign(void)
 {
 	bool		has_one = true;
 	bool		refused = false;
+	bool		starving;
 	int			worker;
 
 	while (es_max_workers > 0 && !dlist_is_empty(&ready_groups) && (worker = es_pool_idle_worker()) != ES_NONE)
@@ -661,7 +666,10 @@ assign(void)
 	if (nready > 0 && es_max_workers > 0 && no_worker_until <= GetCurrentTimestamp())
 		for (int missing = nready - es_pool_starting(); missing > 0 && !refused; missing--)
 			refused = !start_worker(&has_one);
-	es_pool_set_ready(nready, nready > 0 && refused && !has_one);
+	starving = nready > 0 && refused && !has_one;
+	es_board_set_ready(nready, starving);
+	if (starving)
+		es_pool_wake_others();
 }
 
 /* --- for the scheduler --- */
@@ -678,7 +686,7 @@ es_queue_open(void)
 	HASHCTL		of_logs = {.keysize = sizeof(Oid), .entrysize = sizeof(Log)};
 	MemoryContext caller;
 
-	if (!es_pool_open(MyDatabaseId))
+	if (!es_board_open(MyDatabaseId))
 		return false;
 	context = AllocSetContextCreate(TopMemoryContext, "event_store tasks", ALLOCSET_DEFAULT_SIZES);
 	of_tasks.hcxt = of_groups.hcxt = of_logs.hcxt = context;
@@ -697,7 +705,7 @@ es_queue_open(void)
 void
 es_queue_close(void)
 {
-	es_pool_close();
+	es_board_close();
 }
 
 /* Do all that can be done now. */
@@ -710,7 +718,7 @@ es_queue_turn(void)
 		take_outcome(&outcome);
 	if (should_read())
 		read_registrations();
-	if (es_pool_take_pokes())
+	if (es_board_take_pokes())
 		look_at_pokes();
 	look_at_timers();
 	reap();

@@ -191,6 +191,35 @@ make_timeout(const EsTask *task, ErrorData *error)
 	error->detail = NULL;
 }
 
+/* A failure that is to be noted. */
+typedef struct Note
+{
+	EsTask	   *task;
+	const ErrorData *error;
+	TimestampTz now;
+	EsRunOutcome *outcome;
+} Note;
+
+static void
+write_note(void *argument)
+{
+	Note	   *note = argument;
+	EsTask	   *task = note->task;
+	const EsTaskKind *kind = task->kind != NULL ? es_task_kind(task->kind) : NULL;
+
+	if (!OidIsValid(es_extension_oid()))
+		return;
+	if (!task->fatal && kind != NULL && kind->failed != NULL && kind->failed(task, note->error))
+	{
+		note->outcome->kind = ES_RUN_NEXT;
+		note->outcome->next = es_task_again();
+		if (task->failures > 0)
+			es_failure_clear(task->number);
+	}
+	else
+		es_failure_write(task->number, task->failures + 1, note->now, note->outcome->next.at, problem_of(note->error));
+}
+
 /*
  * Note a failure in a transaction of its own, and say in the outcome what
  * follows.  If even that fails, the task backs off all the same.
@@ -198,11 +227,9 @@ make_timeout(const EsTask *task, ErrorData *error)
 static void
 note_failure(EsTask *task, const ErrorData *error, EsRunOutcome *outcome)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	const EsTaskKind *kind = task->kind != NULL ? es_task_kind(task->kind) : NULL;
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next_try = TimestampTzPlusMilliseconds(now, es_backoff(task->failures + 1,
-																	   pg_prng_double(&pg_global_prng_state)));
+	Note		note = {.task = task, .error = error, .now = GetCurrentTimestamp(), .outcome = outcome};
+	TimestampTz next_try = TimestampTzPlusMilliseconds(note.now, es_backoff(task->failures + 1,
+																			pg_prng_double(&pg_global_prng_state)));
 
 	outcome->kind = task->fatal ? ES_RUN_STOPPED : ES_RUN_FAILED;
 	outcome->next = es_task_at(task->fatal ? DT_NOEND : next_try);
@@ -212,41 +239,11 @@ note_failure(EsTask *task, const ErrorData *error, EsRunOutcome *outcome)
 					task->fatal ? "is stopped" : "has failed", error->message),
 			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
 			 error->context != NULL ? errcontext("%s", error->context) : 0));
-
-	PG_TRY();
+	if (es_transact(write_note, &note) != ES_TRANSACT_DONE)
 	{
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		MemoryContextSwitchTo(caller);
-		if (OidIsValid(es_extension_oid()))
-		{
-			if (!task->fatal && kind != NULL && kind->failed != NULL && kind->failed(task, error))
-			{
-				outcome->kind = ES_RUN_NEXT;
-				outcome->next = es_task_again();
-				if (task->failures > 0)
-					es_failure_clear(task->number);
-			}
-			else
-				es_failure_write(task->number, task->failures + 1, now, outcome->next.at, problem_of(error));
-		}
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(caller);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		HOLD_INTERRUPTS();
-		EmitErrorReport();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		RESUME_INTERRUPTS();
-		MemoryContextSwitchTo(caller);
 		outcome->kind = ES_RUN_FAILED;
 		outcome->next = es_task_at(next_try);
 	}
-	PG_END_TRY();
 }
 
 /* --- a step --- */
@@ -295,9 +292,9 @@ es_run_step(const EsAssignment *assignment, EsRunOutcome *outcome)
 	PG_END_TRY();
 	forget_session();
 
-	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && es_pool_stopping())
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && es_pool_cancelled())
 	{
-		/* whoever needs the database for himself has asked for that */
+		/* somebody needs the database for himself, or has taken the task back */
 		outcome->kind = ES_RUN_POSTPONED;
 		outcome->next = es_task_at(GetCurrentTimestamp());
 	}

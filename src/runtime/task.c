@@ -31,6 +31,7 @@
 #include "base/errors.h"
 #include "base/extension.h"
 #include "base/settings.h"
+#include "runtime/board.h"
 #include "runtime/pool.h"
 #include "runtime/registration.h"
 #include "runtime/task.h"
@@ -184,7 +185,7 @@ es_task_add(const EsTaskKind *kind, const char *name, EsStore *store, Oid owner)
 	CacheInvalidateRelcache(rel);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
-	es_pool_changed_at_commit();
+	es_board_changed_at_commit();
 	return (int64) number;
 }
 
@@ -272,7 +273,7 @@ es_task_remove(int64 number)
 	(void) delete_row("task_failure", number);
 	CacheInvalidateRelcacheByRelid(es_extension_relation("task"));
 	CommandCounterIncrement();
-	es_pool_changed_at_commit();
+	es_board_changed_at_commit();
 	return true;
 }
 
@@ -313,17 +314,17 @@ void
 es_task_poke(int64 number)
 {
 	/* one that is not known yet is found by its registration */
-	if (!es_pool_poke_at_commit(number))
-		es_pool_changed_at_commit();
+	if (!es_board_poke_at_commit(number))
+		es_board_changed_at_commit();
 }
 
 /* Forget that a task has failed or was stopped, and let it run, as from the commit of this transaction. */
 void
 es_task_resume(int64 number)
 {
-	(void) delete_row("task_failure", number);
+	if (delete_row("task_failure", number))
+		es_board_changed_at_commit();
 	CommandCounterIncrement();
-	es_pool_changed_at_commit();
 	es_task_poke(number);
 }
 
@@ -462,7 +463,7 @@ event_store_task_status(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "task_status must return a row");
-	if (!es_pool_status(PG_GETARG_INT64(0), &status))
+	if (!es_board_status(PG_GETARG_INT64(0), &status))
 		PG_RETURN_NULL();
 	values[0] = CStringGetTextDatum(states[status.state]);
 	values[1] = TimestampTzGetDatum(status.since);

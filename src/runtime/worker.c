@@ -23,6 +23,7 @@
 
 #include "base/compat.h"
 #include "base/settings.h"
+#include "runtime/board.h"
 #include "runtime/run.h"
 #include "runtime/vacate.h"
 #include "runtime/worker.h"
@@ -40,14 +41,14 @@ PGDLLEXPORT void es_task_worker_main(Datum argument);
 static bool
 turn_is_over(void)
 {
-	return es_pool_database_starves() && TimestampDifferenceExceeds(arrived, GetCurrentTimestamp(), TURN);
+	return es_board_database_starves() && TimestampDifferenceExceeds(arrived, GetCurrentTimestamp(), TURN);
 }
 
 /* For a step: is somebody waiting for this worker? */
 bool
 es_task_should_yield(void)
 {
-	return in_worker && (es_pool_stopping() || es_pool_others_wait() || turn_is_over());
+	return in_worker && (es_pool_stopping() || es_board_others_wait() || turn_is_over());
 }
 
 /* Run a task until it has to wait, has failed, or should make way. */
@@ -65,14 +66,14 @@ run_task(const EsAssignment *given, MemoryContext context)
 		if (outcome.kind == ES_RUN_NEXT)
 			assignment.failures = 0;
 	} while (outcome.kind == ES_RUN_NEXT && outcome.next.when == ES_TASK_AGAIN && !es_task_should_yield());
-	es_pool_done(&outcome);
+	es_pool_done(&outcome, turn_is_over());
 }
 
 /* Should the worker leave, that has been idle for so long? */
 static bool
 should_leave(TimestampTz idle_since)
 {
-	return es_pool_stopping() || es_pool_database_starves() ||
+	return es_pool_stopping() || es_board_database_starves() ||
 		TimestampDifferenceExceeds(idle_since, GetCurrentTimestamp(), IDLE_TIMEOUT);
 }
 

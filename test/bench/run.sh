@@ -149,3 +149,13 @@ if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo
 	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"
 fi
+if [[ task =~ ${BENCH_ONLY:-.} ]]; then
+	echo
+	make_event_tables
+	sql -v samples=500 -v what=idle -f - <"$here/task.sql"
+	script event_store append_one | PGOPTIONS="-c search_path=bench -c synchronous_commit=off" es_as_postgres pgbench -n -M prepared -c 8 -j 2 \
+		-T 30 -D first=$first -D k=$((streams / 8)) -D i=0 -D n=1 -D data="$data" -D metadata="$metadata" -D id=$id -D events=[] \
+		-f - >"$work/pgbench" 2>&1 &
+	sql -v samples=200 -v what='beside 8 clients that append' -f - <"$here/task.sql"
+	wait $! || { cat "$work/pgbench" >&2; exit 1; }
+fi

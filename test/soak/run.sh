@@ -3,6 +3,7 @@
 #   ES_ROUNDS       how often (5)
 #   ES_SECONDS      how long each concurrent workload runs (60)
 #   ES_CRASH_KILLS  processes killed in each crash test (200)
+#   ES_RUNTIME_ROUNDS  processes ended in each test of background tasks (200)
 #   ES_SEED         seed of the random choices, as a failed round has printed it; one of its own for each workload if unset
 # The last line is the sum, "N passed, N failed"; failures leave what explains them under build/log/soak.
 set -euo pipefail
@@ -10,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . test/lib.sh
 
 rounds=${ES_ROUNDS:-5}
-export ES_SECONDS=${ES_SECONDS:-60} ES_CRASH_KILLS=${ES_CRASH_KILLS:-200}
+export ES_SECONDS=${ES_SECONDS:-60} ES_CRASH_KILLS=${ES_CRASH_KILLS:-200} ES_RUNTIME_ROUNDS=${ES_RUNTIME_ROUNDS:-200}
 limit=$((600 + 20 * ES_SECONDS + 20 * ES_CRASH_KILLS))      # seconds a program may take
 
 es_setup test
@@ -22,7 +23,7 @@ export PG_REGRESS=$pgxs/test/regress/pg_regress TEMP_CONFIG=$ES_CONF TMPDIR=$ES_
 
 passed=0 failed=0
 for ((round = 1; round <= rounds; round++)); do
-	for file in test/t/010_concurrency.pl test/t/020_crash.pl; do
+	for file in test/t/010_concurrency.pl test/t/020_crash.pl test/t/091_runtime_crash.pl; do
 		name=$(basename "$file" .pl).$round
 		work=$ES_RUN/soak/$name
 		out=$ES_LOG/soak/$name.out

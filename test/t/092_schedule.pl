@@ -61,7 +61,7 @@ is($node->safe_psql('restored', q{SELECT string_agg(name, ',' ORDER BY name) FRO
 	'broken,interval,once,restored,skip', 'all schedules are there');
 my $count = $node->safe_psql('restored', q{SELECT count(*) FROM public.runs WHERE name = 'restored'});
 # whoever restores need not wait for the scheduler's next look
-$node->safe_psql('restored', q{SELECT event_store.resume_task('schedule', 'restored')});
+$node->safe_psql('restored', q{SET search_path = shop; SELECT event_store.resume_task('schedule', 'restored')});
 wait_for($node, "SELECT count(*) > $count FROM public.runs WHERE name = 'restored'", 'and run', 'restored');
 wait_for($node, q{SELECT failures > 0 FROM event_store.tasks WHERE name = 'broken'}, 'or fail again', 'restored');
 
