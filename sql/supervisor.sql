@@ -122,6 +122,66 @@ SELECT count(*) FROM event_store.child_status();
 REVOKE ALL ON ticks, ticks_n_seq FROM regress_es_worker;
 DROP ROLE regress_es_worker;
 
+-- children that misbehave end nothing but themselves
+SELECT event_store.supervisor_create('wild', max_restarts => 1, max_seconds => 3600);
+CREATE FUNCTION ends_transaction(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$ BEGIN COMMIT; RETURN NULL; END $$;
+SELECT event_store.supervisor_start_child('wild', 'ends_transaction(jsonb)');
+CREATE FUNCTION ends_itself(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+SELECT event_store.supervisor_start_child('wild', 'ends_itself(jsonb)');
+CREATE FUNCTION sleeps(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3600); RETURN NULL; END $$;
+SELECT event_store.supervisor_start_child('wild', 'sleeps(jsonb)', start_timeout => '50 ms', shutdown => '0');
+CREATE FUNCTION loops(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$ BEGIN LOOP END LOOP; END $$;
+SELECT event_store.supervisor_start_child('wild', 'loops(jsonb)', start_timeout => '50 ms', shutdown => '0');
+-- pauses that are negative or longer than there is time
+CREATE FUNCTION waits(args jsonb) RETURNS interval LANGUAGE sql AS $$ SELECT (args ->> 'pause')::interval $$;
+SELECT event_store.supervisor_start_child('wild', 'waits(jsonb)', '{"pause": "178000000 years"}', name => 'far') IS NOT NULL AS started;
+SELECT event_store.supervisor_start_child('wild', 'waits(jsonb)', '{"pause": "-1 day"}', name => 'busy') IS NOT NULL AS started;
+SELECT wait_for($$SELECT calls > 3 FROM event_store.supervisor_children WHERE name = 'busy'$$);
+SELECT state, calls, next_call FROM event_store.supervisor_children WHERE name = 'far';
+-- one that ends itself again and again takes its supervisor and siblings along
+CREATE FUNCTION ends_itself_later(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$
+BEGIN
+	IF EXISTS (SELECT FROM public.ticks WHERE child = 'later' AND pid = pg_backend_pid()) THEN
+		PERFORM pg_terminate_backend(pg_backend_pid());
+	END IF;
+	INSERT INTO public.ticks (child, pid) VALUES ('later', pg_backend_pid());
+	RETURN '0';
+END $$;
+SELECT event_store.supervisor_start_child('wild', 'ends_itself_later(jsonb)') IS NOT NULL AS started;
+SELECT wait_for($$SELECT state = 'failed' FROM event_store.supervisors WHERE name = 'wild'$$);
+SELECT wait_for('SELECT count(*) = 0 FROM event_store.supervisor_children');
+SELECT count(DISTINCT pid) FROM ticks WHERE child = 'later';
+SELECT event_store.supervisor_drop('wild');
+
+-- each call finds the path of the store in use at the start, else of none, whatever the one before has set; restarts are told to telemetry
+SELECT event_store.supervisor_create('shops', max_restarts => 10);
+CREATE FUNCTION wander(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.ticks (child) VALUES (current_setting('search_path'));
+	PERFORM set_config('search_path', 'elsewhere', false);
+	RETURN CASE WHEN mod((SELECT count(*) FROM public.ticks WHERE child LIKE '%pg_temp'), 2) = 1 THEN interval '0' END;
+END $$;
+SELECT event_store.supervisor_start_child('shops', 'wander(jsonb)', restart => 'temporary') IS NOT NULL AS started;
+SELECT wait_for('SELECT count(*) = 0 FROM event_store.supervisor_children');
+CREATE FUNCTION hear(event text, measurements jsonb, metadata jsonb, config jsonb) RETURNS void
+LANGUAGE sql AS $$ INSERT INTO public.ticks (child) VALUES (format('%s %s %s', event, measurements, metadata)) $$;
+SELECT event_store.telemetry_attach('restarts', '{event_store.supervisor.restart}', 'public.hear(text,jsonb,jsonb,jsonb)');
+SELECT event_store.create_store('supervised');
+SET search_path = supervised, public;
+SELECT event_store.supervisor_start_child('shops', 'wander(jsonb)', name => 'wanderer') IS NOT NULL AS started;
+SELECT wait_for($$SELECT count(*) >= 1 FROM ticks WHERE child LIKE 'event_store.%'$$);
+SELECT event_store.supervisor_stop('shops');
+SELECT event_store.telemetry_detach('restarts');
+SELECT DISTINCT child FROM ticks WHERE child LIKE '%pg_temp' OR child LIKE 'event_store.%' ORDER BY child;
+-- a store that goes takes its children along
+SELECT event_store.supervisor_restart('shops');
+SELECT event_store.supervisor_start_child('shops', 'tick(jsonb)', '{"child": "o", "times": 1000000}') IS NOT NULL AS started;
+SELECT event_store.drop_store('supervised', 'supervised');
+SET search_path = public;
+SELECT wait_for('SELECT count(*) = 0 FROM event_store.supervisor_children');
+SELECT state FROM event_store.supervisors WHERE name = 'shops';
+SELECT event_store.supervisor_drop('shops');
+
 -- bad input
 SELECT event_store.supervisor_create('clocks');
 SELECT event_store.supervisor_create('');

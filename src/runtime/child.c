@@ -5,11 +5,10 @@
  * A child is a function of a user's that is called again and again in a
  * background worker of its own.  It returns how long to wait before the next
  * call, or null when it is done; each call is a transaction, as the role of
- * the supervisor.  An error of a call ends the child, and where its supervisor
- * restarts it, that happens in the same process.  A process that dies without
- * a word is noticed by the scheduler of the database, which starts another
- * one.  Either way the supervisor's limit of restarts counts; a supervisor that
- * reaches it has failed, and its other children are asked to end.
+ * the supervisor.  Whatever ends a child ends its process: an error, null, a
+ * signal.  The scheduler of the database decides whether it gets another one.
+ * The supervisor's limit of restarts counts; a supervisor that reaches it has
+ * failed, and its other children are asked to end.
  */
 #include "postgres.h"
 
@@ -24,6 +23,7 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -38,43 +38,60 @@
 #include "runtime/child.h"
 #include "runtime/child_table.h"
 #include "runtime/identity.h"
+#include "runtime/intensity.h"
 #include "runtime/supervisor.h"
 #include "runtime/transact.h"
 #include "runtime/vacate.h"
+#include "store/store.h"
+#include "store/tenant.h"
 
-#define LONGEST_SLEEP	(INT64CONST(1000) * SECS_PER_DAY)	/* ms; after that it looks and sleeps on */
-#define RESTART_EVENT	"event_store.supervisor.restart"
+#define LONGEST_SLEEP		(INT64CONST(1000) * SECS_PER_DAY)	/* ms; after that it looks and sleeps on */
+#define SUSPENDED_INTERVAL	10000	/* ms until a child of a suspended tenant looks again */
+#define RESTART_EVENT		"event_store.supervisor.restart"
 
-typedef enum Ending
+typedef enum Outcome
 {
 	GOES_ON,
 	IS_DONE,					/* it has returned null */
 	HAS_FAILED,					/* it has raised an error */
 	IS_STOPPED					/* it was asked to end, or there is nothing left that it belongs to */
-} Ending;
+} Outcome;
 
 static EsChild me;
+static EsChildEnd my_end = ES_END_DIED;
 
 PGDLLEXPORT void es_child_main(Datum argument);
 
 static void
 child_exit(int code, Datum argument)
 {
-	es_child_died(&me);
+	es_child_ended(&me, my_end);
 }
 
 /* --- a call --- */
 
-/* Call the function, in the transaction in progress: GOES_ON and after how many ms again, or IS_DONE. */
-static Ending
-call(int64 *pause)
+/* The function, which the role may have lost by now. */
+static Oid
+function_to_call(void)
+{
+	Oid			function = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(me.function)));
+
+	if (!es_may_execute(function, me.role))
+		ereport(ERROR,
+				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("function", me.function)),
+							"permission denied for function %s", me.function),
+				 errhint("Grant EXECUTE on it to the role that the supervisor runs its children as.")));
+	return function;
+}
+
+/* Call the function, in the transaction in progress; *pause is after how many ms again. */
+static Outcome
+call_function(int64 *pause)
 {
 	EsIdentity	own;
-	Oid			function;
 	FmgrInfo	flinfo;
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		result;
-	Ending		ending;
 
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(me.role)))
 		ereport(ERROR,
@@ -82,29 +99,38 @@ call(int64 *pause)
 							"the role that the child runs as does not exist any more"),
 				 errhint("Make a supervisor that runs its children as another role.")));
 	es_identity_take(&own, me.role, me.nspid);
-	function = DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(me.function)));
-	if (!es_may_execute(function, me.role))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, ES_MEMBERS(ES_TEXT("function", me.function)),
-							"permission denied for function %s", me.function),
-				 errhint("Grant EXECUTE on it to the role that the supervisor runs its children as.")));
-	fmgr_info(function, &flinfo);
+	fmgr_info(function_to_call(), &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0] = (NullableDatum) {JsonbPGetDatum(me.args), false};
 	result = FunctionCallInvoke(fcinfo);
-	ending = fcinfo->isnull ? IS_DONE : GOES_ON;
-	if (ending == GOES_ON)
+	if (!fcinfo->isnull)
 		*pause = Max(0, es_interval_ms(DatumGetIntervalP(result)));
 	es_identity_give_back(&own);
-	return ending;
+	return fcinfo->isnull ? IS_DONE : GOES_ON;
+}
+
+/* Call the function unless the extension, the store or its tenant have something against it. */
+static Outcome
+call(int64 *pause)
+{
+	EsTenant	tenant;
+
+	if (!OidIsValid(es_extension_oid()) || (OidIsValid(me.nspid) && es_store_of_schema(me.nspid) == NULL))
+		return IS_STOPPED;
+	if (OidIsValid(me.nspid) && es_tenant_of_schema(me.nspid, &tenant) && tenant.state == ES_TENANT_SUSPENDED)
+	{
+		*pause = SUSPENDED_INTERVAL;
+		return GOES_ON;
+	}
+	return call_function(pause);
 }
 
 /* A call in a transaction of its own; an error is noted, and goes no further than the log. */
-static Ending
+static Outcome
 call_safely(int64 *pause)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	volatile Ending ending = IS_STOPPED;
+	volatile Outcome outcome = IS_STOPPED;
 
 	es_child_calls(&me);
 	pgstat_report_activity(STATE_RUNNING, psprintf("event_store child %s of %s", me.function, NameStr(me.supervisor)));
@@ -113,8 +139,7 @@ call_safely(int64 *pause)
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		if (OidIsValid(es_extension_oid()))
-			ending = call(pause);
+		outcome = call(pause);
 		if (ActiveSnapshotSet())
 			PopActiveSnapshot();
 		CommitTransactionCommand();
@@ -131,7 +156,7 @@ call_safely(int64 *pause)
 		AbortCurrentTransaction();
 		RESUME_INTERRUPTS();
 		MemoryContextSwitchTo(caller);
-		ending = HAS_FAILED;
+		outcome = HAS_FAILED;
 		es_child_note_error(&me, error->sqlerrcode, error->message);
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
@@ -141,7 +166,7 @@ call_safely(int64 *pause)
 	PG_END_TRY();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return ending;
+	return outcome;
 }
 
 /* Wait for the next call, or the wish that this end. */
@@ -158,6 +183,8 @@ pause_for(int64 ms)
 	{
 		int64		left = until == DT_NOEND ? LONGEST_SLEEP : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 
+		/* a cancel that came too late must not hit what comes next */
+		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0 || es_child_is_stopping(&me))
 			return;
@@ -167,67 +194,65 @@ pause_for(int64 ms)
 }
 
 /* Call the function until that ends. */
-static Ending
-run(MemoryContext context)
+static EsChildEnd
+run(void)
 {
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "event_store child", ALLOCSET_DEFAULT_SIZES);
 	bool		ready = false;
 
 	for (;;)
 	{
 		int64		pause = 0;
-		Ending		ending;
+		Outcome		outcome;
 
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
 		if (es_child_is_stopping(&me))
-			return IS_STOPPED;
+			return ES_END_STOPPED;
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		ending = call_safely(&pause);
-		if (!ready && (ending == GOES_ON || ending == IS_DONE))
+		outcome = call_safely(&pause);
+		if (outcome == HAS_FAILED)
+			return ES_END_ERROR;
+		if (outcome == IS_STOPPED)
+			return ES_END_STOPPED;
+		if (!ready)
 			es_child_ready(&me);
 		ready = true;
-		if (ending != GOES_ON)
-			return ending;
+		if (outcome == IS_DONE)
+			return ES_END_DONE;
 		pause_for(pause);
 	}
 }
 
-/* --- restarts --- */
+/* --- the process --- */
 
-/* What telemetry is told of a restart. */
+/* Tell telemetry of a restart; what listens to it runs as the child does. */
 static void
-tell_restart(void *child)
+tell_restart(void *argument)
 {
+	EsIdentity	own;
 	StringInfoData json;
 
+	if (!OidIsValid(es_extension_oid()) || !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(me.role)))
+		return;
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"supervisor\":\"%s\"}", NameStr(((EsChild *) child)->supervisor));
+	appendStringInfoString(&json, "{\"supervisor\":");
+	escape_json(&json, NameStr(me.supervisor));
+	if (me.name[0] != '\0')
+	{
+		appendStringInfoString(&json, ",\"child\":");
+		escape_json(&json, me.name);
+	}
+	appendStringInfoChar(&json, '}');
+	es_identity_take(&own, me.role, me.nspid);
 	es_telemetry_execute(cstring_to_text(RESTART_EVENT),
 						 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{\"count\":1}"))),
 						 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data))));
-}
-
-/*
- * May a child that has ended so be started again?  If its supervisor has
- * restarted too often, that has failed.
- */
-static bool
-may_go_on(EsChild *child, Ending ending)
-{
-	if (child->restart == ES_RESTART_TEMPORARY || (child->restart == ES_RESTART_TRANSIENT && ending == IS_DONE))
-		return false;
-	if (es_child_may_restart(child))
-	{
-		(void) es_transact(tell_restart, child);
-		return true;
-	}
-	(void) es_children_stop(NameStr(child->supervisor));
-	(void) es_transact(es_supervisor_failed, child);
-	return false;
+	es_identity_give_back(&own);
 }
 
 static void
@@ -252,8 +277,6 @@ void
 es_child_main(Datum argument)
 {
 	EsChildStart start;
-	MemoryContext context;
-	Ending		ending;
 
 	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -270,63 +293,86 @@ es_child_main(Datum argument)
 	set("default_transaction_read_only", "off");
 	set("statement_timeout", "0");
 	set("idle_in_transaction_session_timeout", "0");
-	if (!may_stay())
-		proc_exit(0);
-
-	context = AllocSetContextCreate(TopMemoryContext, "event_store child", ALLOCSET_DEFAULT_SIZES);
-	for (;;)
+	if (may_stay())
 	{
-		ending = run(context);
-		/* one that has never been ready is the business of whoever started it */
-		if (ending == HAS_FAILED && es_child_is_awaited(&me))
-		{
-			es_child_set_state(&me, ES_CHILD_FAILED);
-			break;
-		}
-		if (ending == IS_STOPPED || !may_go_on(&me, ending))
-		{
-			es_child_free(&me);
-			break;
-		}
-		es_child_begin_again(&me);
+		if (me.restarted)
+			(void) es_transact(tell_restart, NULL);
+		my_end = run();
 	}
+	else
+		my_end = ES_END_MADE_WAY;
 	pgstat_report_stat(true);
 	proc_exit(0);
 }
 
+/* Register the process of a child; false if the server has no room for one. */
+bool
+es_child_register(const EsChild *child, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+	EsChildStart start = {child->place, child->generation, child->dbid};
+
+	StaticAssertStmt(sizeof(EsChildStart) <= BGW_EXTRALEN, "what a child is told fits");
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(worker.bgw_library_name, BGW_MAXLEN, "event_store");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_child_main");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "event_store child of %s", NameStr(child->supervisor));
+	snprintf(worker.bgw_type, BGW_MAXLEN, "event_store child");
+	memcpy(worker.bgw_extra, &start, sizeof(start));
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
 /* --- the scheduler's part --- */
 
-/* Give a child a process; if there is none, it waits in its state. */
+/* Does a child that has ended get another process? */
 static bool
-start(const EsChild *child, EsChildState waiting)
+goes_on(const EsChild *child)
 {
-	void	   *handle;
+	if (child->end == ES_END_MADE_WAY)
+		return true;
+	if (child->restart == ES_RESTART_TEMPORARY || (child->restart == ES_RESTART_TRANSIENT && child->end == ES_END_DONE))
+		return false;
+	return es_child_count_restart(child);
+}
+
+/* Give a child a process; if there is none, it waits. */
+static bool
+start(const EsChild *child)
+{
+	BackgroundWorkerHandle *handle;
 
 	if (es_child_register(child, &handle))
 		return true;
-	es_child_put_back(child, waiting);
+	es_child_queue(child);
 	return false;
 }
 
 void
 es_children_turn(void)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "event_store children", ALLOCSET_SMALL_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
+	MemoryContext context;
+	MemoryContext caller;
+	EsFailedSupervisor failed;
 	EsChild		child;
-	bool		counts;
 
-	es_children_kill_overdue();
-	while (es_child_take_died(&child, &counts))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (counts && !may_go_on(&child, HAS_FAILED))
+	if (!es_children_in(MyDatabaseId))
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "event_store children", ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	es_children_tidy();
+	while (es_child_take_ended(&child))
+		if (goes_on(&child))
+			(void) start(&child);
+		else
 			es_child_free(&child);
-		else if (!start(&child, ES_CHILD_DIED))
-			break;
-	}
-	while (es_child_take_queued(&child) && start(&child, ES_CHILD_QUEUED))
-		CHECK_FOR_INTERRUPTS();
+	while (es_child_take_queued(&child) && start(&child))
+		 /* the next one */ ;
+	while (es_intensity_take_failed(&failed))
+		if (es_transact(es_supervisor_failed, &failed) == ES_TRANSACT_DONE)
+			es_supervisor_forget(NameStr(failed.name));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 }

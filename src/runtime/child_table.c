@@ -3,19 +3,23 @@
  *		Children of supervisors, in shared memory.
  *
  * There are as many places as the server has background workers.  A place is
- * taken by whoever starts a child, or stays taken while the child waits for a
- * worker or its process is to be started anew, and is freed when the child has
- * ended for good.  The generation of a place changes with each process, so a
- * process that comes late finds that it is not wanted any more.
+ * taken by whoever starts a child, stays taken while the child waits for a
+ * worker or is to be restarted, and is freed when it has ended for good.  The
+ * generation of a place changes with each process, so a process that comes
+ * late finds that it is not wanted any more.  The states are those of
+ * doc/supervisors.md, one function a transition.
  *
  * ES_LWLOCK_CHILDREN is over all of it but the wishes that a child stop, which
  * the end of a transaction may express: atomics.
  */
 #include "postgres.h"
 
+#include <signal.h>
+
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "postmaster/bgworker.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
@@ -23,61 +27,54 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
-#include "base/settings.h"
 #include "base/shared.h"
 #include "base/shmem.h"
 #include "base/xact.h"
-#include "runtime/child.h"
-#include "runtime/child_table.h"
 #include "runtime/board.h"
+#include "runtime/child_table.h"
+#include "runtime/intensity.h"
 
 #define NONE			(-1)
-#define START_TIMEOUT	60000	/* ms after which a process that did not come is given up */
+#define COME_TIMEOUT	60000	/* ms after which a process that did not come is given up */
 
 typedef struct SharedChild
 {
 	EsChild		child;			/* but for pointers, place and stopping */
-	EsSharedValue content;		/* function, name, each with its NUL, then args */
+	EsSharedValue content;		/* args, function and name, each with its NUL */
 	int			function_length;
-	int			name_length;
-	pg_atomic_uint32 stop;		/* 0, or 1 + when it was asked: see stop_at */
+	uint32		birth;			/* counts the children of the place */
+	pg_atomic_uint32 stop;		/* birth of the one that is to end */
 	TimestampTz stop_at;		/* when it will be ended by force, 0: not set yet */
 	int			proc;			/* of its process, NONE: none */
 	int			starter;		/* process that waits for its first call, NONE: none */
 	TimestampTz since;			/* of the state */
-	bool		left;			/* its process was asked to make way for DROP DATABASE or the like */
+	bool		makes_way;		/* its process was asked to leave for DROP DATABASE or the like */
 } SharedChild;
-
-/* The restarts of a supervisor. */
-typedef struct Window
-{
-	Oid			dbid;			/* InvalidOid: free */
-	NameData	supervisor;
-	int			count;			/* of all restarts */
-	TimestampTz times[ES_MAX_RESTARTS + 1]; /* of the latest, in a ring */
-} Window;
 
 /* A child that this transaction has started, and that ends with it if that is undone. */
 typedef struct Started
 {
 	int			place;
-	pg_uuid_t	id;
+	uint32		birth;
 	int			level;
 } Started;
 
 static SharedChild *children = NULL;	/* max_worker_processes of them */
-static Window *windows = NULL;	/* likewise */
 static Started *started = NULL;
 static int	nstarted = 0;
 static int	started_room = 0;
 
 static Size
+places_size(void)
+{
+	return MAXALIGN(mul_size(max_worker_processes, sizeof(SharedChild)));
+}
+
+static Size
 children_size(void)
 {
-	return add_size(MAXALIGN(mul_size(max_worker_processes, sizeof(SharedChild))),
-					mul_size(max_worker_processes, sizeof(Window)));
+	return add_size(places_size(), es_intensity_size());
 }
 
 static void
@@ -87,7 +84,7 @@ children_attach(void)
 	char	   *area = ShmemInitStruct("event_store children", children_size(), &found);
 
 	children = (SharedChild *) area;
-	windows = (Window *) (area + MAXALIGN(mul_size(max_worker_processes, sizeof(SharedChild))));
+	es_intensity_attach(area + places_size());
 	if (found)
 		return;
 	memset(area, 0, children_size());
@@ -119,10 +116,13 @@ wake(int proc)
 
 /* --- places: the caller holds the lock --- */
 
+/* Is this a child of a supervisor, with the id if one is given? */
 static bool
-is_of(const SharedChild *c, Oid dbid, const char *supervisor)
+is_of(const SharedChild *c, Oid dbid, const char *supervisor, const pg_uuid_t *id)
 {
-	return c->child.state != ES_CHILD_FREE && c->child.dbid == dbid && strcmp(NameStr(c->child.supervisor), supervisor) == 0;
+	return c->child.state != ES_CHILD_FREE && c->child.dbid == dbid &&
+		strcmp(NameStr(c->child.supervisor), supervisor) == 0 &&
+		(id == NULL || memcmp(&c->child.id, id, sizeof(pg_uuid_t)) == 0);
 }
 
 /* The shared child, if it is still in this generation; else NULL. */
@@ -132,6 +132,19 @@ same(const EsChild *child)
 	SharedChild *c = &children[child->place];
 
 	return c->child.state != ES_CHILD_FREE && c->child.generation == child->generation ? c : NULL;
+}
+
+static bool
+is_stopping(SharedChild *c)
+{
+	return pg_atomic_read_u32(&c->stop) == c->birth;
+}
+
+/* Has it a process, or will it have one soon? */
+static bool
+has_process(const SharedChild *c)
+{
+	return c->child.state == ES_CHILD_STARTING || c->child.state == ES_CHILD_RUNNING;
 }
 
 static void
@@ -147,39 +160,53 @@ free_place(SharedChild *c)
 	bool		last = true;
 
 	es_shared_free(&c->content);
-	for (int i = 0; i < max_worker_processes; i++)
-		if (&children[i] != c && is_of(&children[i], c->child.dbid, NameStr(c->child.supervisor)))
-			last = false;
-	for (int i = 0; i < max_worker_processes && last; i++)
-		if (windows[i].dbid == c->child.dbid && strcmp(NameStr(windows[i].supervisor), NameStr(c->child.supervisor)) == 0)
-			windows[i].dbid = InvalidOid;
 	c->child.generation++;
 	c->child.pid = 0;
 	c->proc = c->starter = NONE;
 	set_state(c, ES_CHILD_FREE);
+	for (int i = 0; i < max_worker_processes; i++)
+		last = last && !is_of(&children[i], c->child.dbid, NameStr(c->child.supervisor), NULL);
+	if (last)
+		es_intensity_last_child_gone(c->child.dbid, NameStr(c->child.supervisor));
 }
 
-static Window *
-find_window(const EsChild *child)
+/* Ask a child to end; one without a process is gone at once. */
+static void
+stop(SharedChild *c)
 {
-	Window	   *unused = NULL;
+	if (!has_process(c))
+	{
+		free_place(c);
+		return;
+	}
+	if (pg_atomic_exchange_u32(&c->stop, c->birth) != c->birth)
+		c->stop_at = c->child.shutdown < 0 ? DT_NOEND :
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), c->child.shutdown);
+	wake(c->proc);
+}
+
+static int
+stop_all(Oid dbid, const char *supervisor, const pg_uuid_t *id)
+{
+	int			count = 0;
 
 	for (int i = 0; i < max_worker_processes; i++)
-	{
-		if (windows[i].dbid == child->dbid && strcmp(NameStr(windows[i].supervisor), NameStr(child->supervisor)) == 0)
-			return &windows[i];
-		if (!OidIsValid(windows[i].dbid) && unused == NULL)
-			unused = &windows[i];
-	}
-	/* there are no more supervisors with children than children */
-	Assert(unused != NULL);
-	memset(unused, 0, sizeof(Window));
-	unused->dbid = child->dbid;
-	unused->supervisor = child->supervisor;
-	return unused;
+		if (is_of(&children[i], dbid, supervisor, id))
+		{
+			count++;
+			stop(&children[i]);
+		}
+	return count;
 }
 
-/* A copy, with its content in the buffer, which is large enough. */
+/* The bytes that the copy of a child's content takes. */
+static Size
+content_size(const SharedChild *c)
+{
+	return MAXALIGN(c->content.length);
+}
+
+/* A copy, with its content in a buffer that is large enough, and aligned. */
 static void
 copy_child(int place, EsChild *copy, char *buffer)
 {
@@ -187,158 +214,123 @@ copy_child(int place, EsChild *copy, char *buffer)
 
 	*copy = c->child;
 	copy->place = place;
-	copy->stopping = pg_atomic_read_u32(&c->stop) != 0;
+	copy->stopping = is_stopping(c);
 	es_shared_get(&c->content, buffer);
-	copy->function = buffer;
-	copy->name = buffer + c->function_length;
-	/* align() moves it to where a jsonb may lie */
-	copy->args = (Jsonb *) (buffer + c->function_length + c->name_length);
+	copy->args = (Jsonb *) buffer;
+	copy->function = buffer + VARSIZE(copy->args);
+	copy->name = copy->function + c->function_length;
 }
 
+/* Room for the content of any child. */
 static char *
 content_buffer(void)
 {
-	return palloc(2 * MAXPGPATH + ES_CHILD_NAME_MAX + ES_CHILD_ARGS_MAX + MAXIMUM_ALIGNOF);
+	return palloc(MAXALIGN(ES_CHILD_ARGS_MAX + MAXPGPATH + ES_CHILD_NAME_MAX + 2));
 }
 
-static void
-align(EsChild *copy)
+/* Take the lock; the shared child if it is still in this generation, else NULL. */
+static SharedChild *
+hold(const EsChild *child)
 {
-	uint32		header;
-	Jsonb	   *args;
-
-	memcpy(&header, copy->args, sizeof(header));
-	args = palloc(VARSIZE(&header));
-	memcpy(args, copy->args, VARSIZE(&header));
-	copy->args = args;
+	lock(LW_EXCLUSIVE);
+	return same(child);
 }
 
 /* --- whoever starts a child --- */
 
+static void
+make_room_to_note(void)
+{
+	if (nstarted < started_room)
+		return;
+	started_room = Max(2 * started_room, 16);
+	started = started == NULL ? MemoryContextAlloc(TopMemoryContext, started_room * sizeof(Started)) :
+		repalloc(started, started_room * sizeof(Started));
+}
+
+/* A free place, or why there is none.  The caller holds the lock. */
+static EsPlaced
+find_place(const EsChild *child, int max_children, char *buffer, int *place)
+{
+	int			siblings = 0;
+
+	*place = NONE;
+	for (int i = 0; i < max_worker_processes; i++)
+	{
+		EsChild		copy;
+
+		if (children[i].child.state == ES_CHILD_FREE)
+			*place = *place == NONE ? i : *place;
+		else if (is_of(&children[i], MyDatabaseId, NameStr(child->supervisor), NULL))
+		{
+			siblings++;
+			copy_child(i, &copy, buffer);
+			if (child->name[0] != '\0' && strcmp(copy.name, child->name) == 0)
+				return ES_PLACED_TAKEN;
+		}
+	}
+	if (es_intensity_has_failed(MyDatabaseId, NameStr(child->supervisor)))
+		return ES_PLACED_SUPERVISOR_FAILED;
+	if (siblings >= max_children)
+		return ES_PLACED_TOO_MANY;
+	return *place == NONE ? ES_PLACED_NO_ROOM : ES_PLACED;
+}
+
 /*
- * Take a place for a new child, of this database; fills in place and
- * generation, or if the name is taken the id.  The child is to be registered, or
- * with queue waits for the scheduler to do that.
+ * FREE -> STARTING, or with queue QUEUED: take a place for a new child, of this
+ * database; fills in place and generation.  The caller has its process
+ * registered, or with queue the scheduler does.
  */
 EsPlaced
 es_child_place(EsChild *child, int max_children, bool queue)
 {
 	int			function_length = strlen(child->function) + 1;
 	int			name_length = strlen(child->name) + 1;
-	char	   *buffer = palloc(function_length + name_length + VARSIZE(child->args));
-	char	   *other = content_buffer();
-	EsSharedValue content;
-	EsPlaced	placed = ES_PLACED_NO_ROOM;
-	int			siblings = 0;
-	int			place = NONE;
+	int			args_length = VARSIZE(child->args);
+	char	   *content = palloc(args_length + function_length + name_length);
+	char	   *buffer = content_buffer();
+	EsSharedValue value;
+	EsPlaced	placed;
+	int			place;
 
-	memcpy(buffer, child->function, function_length);
-	memcpy(buffer + function_length, child->name, name_length);
-	memcpy(buffer + function_length + name_length, child->args, VARSIZE(child->args));
-	if (!es_shared_put(&content, buffer, function_length + name_length + VARSIZE(child->args)))
+	make_room_to_note();
+	memcpy(content, child->args, args_length);
+	memcpy(content + args_length, child->function, function_length);
+	memcpy(content + args_length + function_length, child->name, name_length);
+	if (!es_shared_put(&value, content, args_length + function_length + name_length))
 		return ES_PLACED_POOL_FULL;
-	if (nstarted == started_room)
-	{
-		started_room = Max(2 * started_room, 16);
-		started = started == NULL ? MemoryContextAlloc(TopMemoryContext, started_room * sizeof(Started)) :
-			repalloc(started, started_room * sizeof(Started));
-	}
 
 	lock(LW_EXCLUSIVE);
-	for (int i = 0; i < max_worker_processes; i++)
-	{
-		EsChild		copy;
-
-		if (children[i].child.state == ES_CHILD_FREE)
-			place = place == NONE ? i : place;
-		else if (is_of(&children[i], MyDatabaseId, NameStr(child->supervisor)))
-		{
-			siblings++;
-			copy_child(i, &copy, other);
-			if (name_length > 1 && strcmp(copy.name, child->name) == 0)
-			{
-				child->id = copy.id;
-				placed = ES_PLACED_TAKEN;
-			}
-		}
-	}
-	if (placed != ES_PLACED_TAKEN && siblings >= max_children)
-		placed = ES_PLACED_TOO_MANY;
-	else if (placed != ES_PLACED_TAKEN && place != NONE)
+	placed = find_place(child, max_children, buffer, &place);
+	if (placed == ES_PLACED)
 	{
 		SharedChild *c = &children[place];
 
 		child->place = place;
 		child->generation = c->child.generation + 1;
 		c->child = *child;
-		c->child.dbid = MyDatabaseId;
-		c->content = content;
+		c->content = value;
 		c->function_length = function_length;
-		c->name_length = name_length;
-		pg_atomic_write_u32(&c->stop, 0);
+		c->birth++;
 		c->stop_at = 0;
 		c->proc = NONE;
 		c->starter = queue ? NONE : ES_MY_PROC_NUMBER;
-		c->left = false;
+		c->makes_way = false;
 		set_state(c, queue ? ES_CHILD_QUEUED : ES_CHILD_STARTING);
-		placed = ES_PLACED;
 	}
 	unlock();
 
+	es_board_wake(MyDatabaseId);
 	if (placed == ES_PLACED)
-		started[nstarted++] = (Started) {place, child->id, GetCurrentTransactionNestLevel()};
+		started[nstarted++] = (Started) {place, children[place].birth, GetCurrentTransactionNestLevel()};
 	else
-		es_shared_free(&content);
+		es_shared_free(&value);
+	pfree(content);
 	pfree(buffer);
-	pfree(other);
 	return placed;
 }
 
-/* Register the process of a child; false if the server has no room for one. */
-bool
-es_child_register(const EsChild *child, void **handle)
-{
-	BackgroundWorker worker = {0};
-	EsChildStart start = {child->place, child->generation, child->dbid};
-
-	StaticAssertStmt(sizeof(EsChildStart) <= BGW_EXTRALEN, "what a child is told fits");
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	snprintf(worker.bgw_library_name, BGW_MAXLEN, "event_store");
-	snprintf(worker.bgw_function_name, BGW_MAXLEN, "es_child_main");
-	snprintf(worker.bgw_name, BGW_MAXLEN, "event_store child of %s", NameStr(child->supervisor));
-	snprintf(worker.bgw_type, BGW_MAXLEN, "event_store child");
-	memcpy(worker.bgw_extra, &start, sizeof(start));
-	worker.bgw_notify_pid = MyProcPid;
-	return RegisterDynamicBackgroundWorker(&worker, (BackgroundWorkerHandle **) handle);
-}
-
-/* Free the place of a child that never ran or has ended. */
-void
-es_child_free(const EsChild *child)
-{
-	SharedChild *c;
-
-	lock(LW_EXCLUSIVE);
-	if ((c = same(child)) != NULL)
-		free_place(c);
-	unlock();
-}
-
-/* Nobody waits for the child's first call any more. */
-void
-es_child_keep(const EsChild *child)
-{
-	SharedChild *c;
-
-	lock(LW_EXCLUSIVE);
-	if ((c = same(child)) != NULL)
-		c->starter = NONE;
-	unlock();
-}
-
-/* Bring a copy up to date, but for its content; false if the child is gone. */
+/* Bring a copy up to date, but for its content; false if the child is gone, or has another process by now. */
 bool
 es_child_look(EsChild *child)
 {
@@ -349,13 +341,47 @@ es_child_look(EsChild *child)
 	if (c != NULL)
 	{
 		child->state = c->child.state;
-		child->pid = c->child.pid;
 		child->sqlstate = c->child.sqlstate;
 		memcpy(child->message, c->child.message, ES_CHILD_MESSAGE);
-		child->stopping = pg_atomic_read_u32(&c->stop) != 0;
 	}
 	unlock();
 	return c != NULL;
+}
+
+/* any -> FREE: a child that never ran, or ends for good. */
+void
+es_child_free(const EsChild *child)
+{
+	SharedChild *c = hold(child);
+
+	if (c != NULL)
+		free_place(c);
+	unlock();
+}
+
+/* Nobody waits for the child's first call any more. */
+void
+es_child_keep(const EsChild *child)
+{
+	SharedChild *c = hold(child);
+
+	if (c != NULL)
+		c->starter = NONE;
+	unlock();
+}
+
+/* --- anybody --- */
+
+/* Bytes for the contents of the children of this database.  The caller holds the lock. */
+static Size
+contents_size(void)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < max_worker_processes; i++)
+		if (children[i].child.state != ES_CHILD_FREE && children[i].child.dbid == MyDatabaseId)
+			size += content_size(&children[i]);
+	return size;
 }
 
 /* The children of this database, palloc'd. */
@@ -363,88 +389,63 @@ EsChild *
 es_children_copy(int *count)
 {
 	EsChild    *copies = palloc(max_worker_processes * sizeof(EsChild));
-	char	  **buffers = palloc(max_worker_processes * sizeof(char *));
+	char	   *buffer = NULL;
+	Size		room = 0;
 
-	for (int i = 0; i < max_worker_processes; i++)
-		buffers[i] = content_buffer();
-	*count = 0;
 	lock(LW_SHARED);
+	for (Size size = contents_size(); size > room; size = contents_size())
+	{
+		unlock();
+		buffer = palloc(size);
+		room = size;
+		lock(LW_SHARED);
+	}
+	*count = 0;
 	for (int i = 0; i < max_worker_processes; i++)
 		if (children[i].child.state != ES_CHILD_FREE && children[i].child.dbid == MyDatabaseId)
 		{
-			copy_child(i, &copies[*count], buffers[*count]);
-			(*count)++;
+			copy_child(i, &copies[(*count)++], buffer);
+			buffer += content_size(&children[i]);
 		}
 	unlock();
-	for (int i = 0; i < *count; i++)
-		align(&copies[i]);
 	return copies;
 }
 
-/* --- stopping --- */
-
-static void
-ask_to_stop(SharedChild *c)
-{
-	if (pg_atomic_exchange_u32(&c->stop, 1) == 0)
-		c->stop_at = c->child.shutdown < 0 ? DT_NOEND :
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), c->child.shutdown);
-	wake(c->proc);
-}
-
-/* Ask a child to end; false if it is gone.  One without a process is gone at once. */
-bool
-es_child_ask_to_stop(const EsChild *child)
-{
-	SharedChild *c;
-
-	lock(LW_EXCLUSIVE);
-	c = same(child);
-	if (c != NULL && (c->child.state == ES_CHILD_QUEUED || c->child.state == ES_CHILD_DIED))
-		free_place(c);
-	else if (c != NULL)
-		ask_to_stop(c);
-	unlock();
-	es_board_wake(MyDatabaseId);
-	return c != NULL;
-}
-
-/* End the process of a child. */
-void
-es_child_kill(const EsChild *child)
-{
-	SharedChild *c;
-
-	lock(LW_EXCLUSIVE);
-	c = same(child);
-	if (c != NULL && c->child.pid != 0)
-		(void) kill(c->child.pid, SIGTERM);
-	unlock();
-}
-
-/* Ask all children of a supervisor of this database to end; returns how many there are. */
+/*
+ * Ask a child of a supervisor of this database to end, or with NULL all; returns
+ * how many there were.
+ */
 int
-es_children_stop(const char *supervisor)
+es_children_stop(const char *supervisor, const pg_uuid_t *id)
+{
+	int			count;
+
+	lock(LW_EXCLUSIVE);
+	count = stop_all(MyDatabaseId, supervisor, id);
+	unlock();
+	if (count > 0)
+		es_board_wake(MyDatabaseId);
+	return count;
+}
+
+/* How many of them are still there, but for this process itself?  With force their processes are ended. */
+int
+es_children_left(const char *supervisor, const pg_uuid_t *id, bool force)
 {
 	int			count = 0;
 
-	lock(LW_EXCLUSIVE);
+	lock(LW_SHARED);
 	for (int i = 0; i < max_worker_processes; i++)
 	{
 		SharedChild *c = &children[i];
 
-		if (!is_of(c, MyDatabaseId, supervisor))
+		if (!is_of(c, MyDatabaseId, supervisor, id) || c->child.pid == MyProcPid)
 			continue;
-		if (c->child.state == ES_CHILD_QUEUED || c->child.state == ES_CHILD_DIED)
-		{
-			free_place(c);
-			continue;
-		}
-		ask_to_stop(c);
 		count++;
+		if (force && c->child.pid != 0)
+			(void) kill(c->child.pid, SIGTERM);
 	}
 	unlock();
-	es_board_wake(MyDatabaseId);
 	return count;
 }
 
@@ -461,7 +462,7 @@ es_children_ask_to_leave(Oid dbid, int signal)
 
 		if (c->child.state == ES_CHILD_FREE || c->child.dbid != dbid || c->child.pid == 0)
 			continue;
-		c->left = true;
+		c->makes_way = true;
 		if (signal != 0)
 			(void) kill(c->child.pid, signal);
 		count++;
@@ -470,7 +471,16 @@ es_children_ask_to_leave(Oid dbid, int signal)
 	return count;
 }
 
-/* --- the child's process --- */
+/* A supervisor of this database has never restarted a child. */
+void
+es_supervisor_forget(const char *supervisor)
+{
+	lock(LW_EXCLUSIVE);
+	es_intensity_forget(MyDatabaseId, supervisor);
+	unlock();
+}
+
+/* --- its process --- */
 
 /* The process of a place has come; false if it is not wanted any more. */
 bool
@@ -478,43 +488,42 @@ es_child_begin(int place, uint64 generation, EsChild *child)
 {
 	EsChild		wanted = {.place = place, .generation = generation};
 	char	   *buffer = content_buffer();
-	SharedChild *c;
+	SharedChild *c = hold(&wanted);
 
-	lock(LW_EXCLUSIVE);
-	c = same(&wanted);
 	if (c != NULL)
 	{
+		copy_child(place, child, buffer);
 		c->child.pid = MyProcPid;
 		c->child.started_at = GetCurrentTimestamp();
+		c->child.restarted = false;
 		c->proc = ES_MY_PROC_NUMBER;
-		c->left = false;
-		copy_child(place, child, buffer);
+		c->makes_way = false;
 	}
 	unlock();
-	if (c != NULL)
-		align(child);
 	return c != NULL;
 }
 
-/* Take the lock; the shared child if it is still that of this process, else NULL. */
-static SharedChild *
-hold(const EsChild *child)
+void
+es_child_calls(const EsChild *child)
 {
-	lock(LW_EXCLUSIVE);
-	return same(child);
+	SharedChild *c = hold(child);
+
+	if (c != NULL)
+		c->child.next_at = 0;
+	unlock();
 }
 
-/* Its first call has returned. */
+/* STARTING -> RUNNING: its first call has returned. */
 void
 es_child_ready(const EsChild *child)
 {
-	SharedChild *c;
+	SharedChild *c = hold(child);
 
-	c = hold(child);
 	if (c != NULL)
 	{
 		set_state(c, ES_CHILD_RUNNING);
 		wake(c->starter);
+		c->starter = NONE;
 	}
 	unlock();
 }
@@ -522,9 +531,8 @@ es_child_ready(const EsChild *child)
 void
 es_child_sleeps(const EsChild *child, TimestampTz until)
 {
-	SharedChild *c;
+	SharedChild *c = hold(child);
 
-	c = hold(child);
 	if (c != NULL)
 	{
 		c->child.next_at = until;
@@ -534,134 +542,119 @@ es_child_sleeps(const EsChild *child, TimestampTz until)
 }
 
 void
-es_child_calls(const EsChild *child)
-{
-	SharedChild *c;
-
-	c = hold(child);
-	if (c != NULL)
-		c->child.next_at = 0;
-	unlock();
-}
-
-void
 es_child_note_error(const EsChild *child, int sqlstate, const char *message)
 {
-	SharedChild *c;
+	SharedChild *c = hold(child);
 
-	c = hold(child);
 	if (c != NULL)
 	{
 		c->child.sqlstate = sqlstate;
-		strlcpy(c->child.message, message, ES_CHILD_MESSAGE);
+		strlcpy(c->child.message, message, pg_mbcliplen(message, strlen(message), ES_CHILD_MESSAGE - 1) + 1);
 	}
 	unlock();
-}
-
-/* Does a session wait for its first call? */
-bool
-es_child_is_awaited(const EsChild *child)
-{
-	SharedChild *c = hold(child);
-	bool		awaited = c != NULL && c->child.state == ES_CHILD_STARTING && c->starter != NONE;
-
-	unlock();
-	return awaited;
 }
 
 bool
 es_child_is_stopping(const EsChild *child)
 {
-	return pg_atomic_read_u32(&children[child->place].stop) != 0;
+	return is_stopping(&children[child->place]);
 }
 
+/* STARTING, RUNNING -> FREE, FAILED or ENDED: its process ends. */
 void
-es_child_set_state(const EsChild *child, EsChildState state)
+es_child_ended(const EsChild *child, EsChildEnd end)
 {
-	SharedChild *c;
+	SharedChild *c = hold(child);
 
-	c = hold(child);
-	if (c != NULL)
-	{
-		set_state(c, state);
-		wake(c->starter);
-	}
-	unlock();
-}
-
-/* Its process ends, and has not said why. */
-void
-es_child_died(const EsChild *child)
-{
-	SharedChild *c;
-
-	c = hold(child);
 	if (c != NULL)
 	{
 		c->child.pid = 0;
 		c->proc = NONE;
-		if (pg_atomic_read_u32(&c->stop) != 0)
+		if (end == ES_END_STOPPED || is_stopping(c))
 			free_place(c);
-		else if (c->child.state == ES_CHILD_STARTING && c->starter != NONE)
+		else if (c->starter != NONE)
 		{
-			c->child.sqlstate = ERRCODE_ADMIN_SHUTDOWN;
-			strlcpy(c->child.message, "its process has ended", ES_CHILD_MESSAGE);
+			if (end != ES_END_ERROR)
+			{
+				c->child.sqlstate = ERRCODE_ADMIN_SHUTDOWN;
+				strlcpy(c->child.message, "its process has ended", ES_CHILD_MESSAGE);
+			}
 			set_state(c, ES_CHILD_FAILED);
 			wake(c->starter);
 		}
-		else if (c->child.state != ES_CHILD_FAILED)
-			set_state(c, ES_CHILD_DIED);
+		else
+		{
+			c->child.end = end == ES_END_DIED && c->makes_way ? ES_END_MADE_WAY : end;
+			set_state(c, ES_CHILD_ENDED);
+		}
 	}
 	unlock();
 	es_board_wake(child->dbid);
 }
 
-/* Count a restart; false if that is one too many for the supervisor. */
+/* --- the scheduler of the database, and the launcher --- */
+
+/*
+ * Has a database children, or supervisors that have failed?  A look without the
+ * lock: what it misses comes with a latch, or at the next look.
+ */
 bool
-es_child_may_restart(const EsChild *child)
+es_children_in(Oid dbid)
 {
-	SharedChild *c;
-	TimestampTz now = GetCurrentTimestamp();
-	bool		may = true;
-
-	c = hold(child);
-	if (c != NULL)
+	for (int i = 0; i < max_worker_processes; i++)
 	{
-		Window	   *window = find_window(&c->child);
-		int			size = ES_MAX_RESTARTS + 1;
+		volatile EsChild *child = &children[i].child;
 
-		window->times[window->count++ % size] = now;
-		/* the one that is max_restarts before this one */
-		if (window->count > child->max_restarts &&
-			window->times[(window->count - 1 - child->max_restarts) % size] >
-			TimestampTzPlusMilliseconds(now, -(int64) child->max_seconds * 1000))
-			may = false;
-		c->child.restarts++;
+		if (child->state != ES_CHILD_FREE && child->dbid == dbid)
+			return true;
 	}
-	unlock();
-	return may;
+	return es_intensity_any_failed(dbid);
 }
 
-/* It begins anew, in the same process. */
+/* End a child by force that has not ended by itself in time, and give up a process that did not come. */
+static void
+tidy(SharedChild *c, TimestampTz now)
+{
+	if (is_stopping(c) && !has_process(c))
+	{
+		free_place(c);
+		return;
+	}
+	if (is_stopping(c) && c->stop_at == 0)
+		c->stop_at = c->child.shutdown < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(now, c->child.shutdown);
+	if (c->child.pid != 0)
+	{
+		if (c->stop_at != 0 && c->stop_at <= now)
+			(void) kill(c->child.pid, SIGTERM);
+	}
+	else if (c->child.state == ES_CHILD_STARTING && TimestampDifferenceExceeds(c->since, now, COME_TIMEOUT))
+	{
+		if (is_stopping(c))
+			free_place(c);
+		else if (c->starter == NONE)
+		{
+			/* should it come after all, it is one too many */
+			c->child.generation++;
+			set_state(c, ES_CHILD_QUEUED);
+		}
+	}
+}
+
 void
-es_child_begin_again(const EsChild *child)
+es_children_tidy(void)
 {
-	SharedChild *c;
+	TimestampTz now = GetCurrentTimestamp();
 
-	c = hold(child);
-	if (c != NULL)
-	{
-		c->child.started_at = GetCurrentTimestamp();
-		c->child.next_at = 0;
-	}
+	lock(LW_EXCLUSIVE);
+	for (int i = 0; i < max_worker_processes; i++)
+		if (children[i].child.state != ES_CHILD_FREE && children[i].child.dbid == MyDatabaseId)
+			tidy(&children[i], now);
 	unlock();
 }
 
-/* --- the scheduler --- */
-
-/* Move a child of this database from a state to STARTING, in a new generation, and copy it; false if there is none. */
+/* A child of this database in a state, which becomes STARTING, in a new generation; false if there is none. */
 static bool
-take(EsChildState state, EsChild *child, bool *left)
+take(EsChildState state, EsChild *child)
 {
 	char	   *buffer = content_buffer();
 	bool		found = false;
@@ -676,81 +669,82 @@ take(EsChildState state, EsChild *child, bool *left)
 		found = true;
 		c->child.generation++;
 		set_state(c, ES_CHILD_STARTING);
-		*left = c->left;
 		copy_child(i, child, buffer);
 	}
 	unlock();
-	if (found)
-		align(child);
 	return found;
 }
 
+/* ENDED -> STARTING; the caller decides whether it goes on, and has its process registered or frees it. */
+bool
+es_child_take_ended(EsChild *child)
+{
+	return take(ES_CHILD_ENDED, child);
+}
+
+/* QUEUED -> STARTING; the caller has its process registered. */
 bool
 es_child_take_queued(EsChild *child)
 {
-	bool		left;
-
-	return take(ES_CHILD_QUEUED, child, &left);
+	return take(ES_CHILD_QUEUED, child);
 }
 
-/* *counts: it has died by itself, and was not asked to make way. */
+/* STARTING -> QUEUED: there is no worker for it now. */
+void
+es_child_queue(const EsChild *child)
+{
+	SharedChild *c = hold(child);
+
+	if (c != NULL)
+		set_state(c, ES_CHILD_QUEUED);
+	unlock();
+}
+
+/* Count a restart of a child; false if that is one too many: its siblings are asked to end. */
 bool
-es_child_take_died(EsChild *child, bool *counts)
+es_child_count_restart(const EsChild *child)
 {
-	bool		left;
-	bool		found = take(ES_CHILD_DIED, child, &left);
+	bool		may = true;
+	SharedChild *c = hold(child);
 
-	*counts = !left;
-	return found;
+	if (c != NULL)
+	{
+		may = es_intensity_count(&c->child, GetCurrentTimestamp());
+		c->child.restarts++;
+		c->child.restarted = true;
+		if (!may)
+			(void) stop_all(c->child.dbid, NameStr(c->child.supervisor), NULL);
+	}
+	unlock();
+	return may;
 }
 
-/* There is no worker for it now. */
+/* A database is gone, or has the extension no more: its children have nothing that they belong to. */
 void
-es_child_put_back(const EsChild *child, EsChildState state)
+es_children_forget(Oid dbid)
 {
-	es_child_set_state(child, state);
-}
-
-/* End children by force that have not ended by themselves in time, and give up processes that did not come. */
-void
-es_children_kill_overdue(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
 	lock(LW_EXCLUSIVE);
 	for (int i = 0; i < max_worker_processes; i++)
-	{
-		SharedChild *c = &children[i];
-
-		if (c->child.state == ES_CHILD_FREE || c->child.dbid != MyDatabaseId)
-			continue;
-		if (pg_atomic_read_u32(&c->stop) != 0 && c->stop_at == 0)
-			c->stop_at = c->child.shutdown < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(now, c->child.shutdown);
-		if (c->stop_at != 0 && c->stop_at <= now && c->child.pid != 0)
-			(void) kill(c->child.pid, SIGTERM);
-		else if (c->child.state == ES_CHILD_STARTING && c->child.pid == 0 && c->starter == NONE &&
-				 TimestampDifferenceExceeds(c->since, now, START_TIMEOUT))
-		{
-			c->child.generation++;
-			set_state(c, pg_atomic_read_u32(&c->stop) != 0 ? ES_CHILD_FREE : ES_CHILD_DIED);
-		}
-	}
+		if (children[i].child.state != ES_CHILD_FREE && children[i].child.dbid == dbid)
+			stop(&children[i]);
+	es_intensity_forget(dbid, NULL);
 	unlock();
 }
 
 /* --- the ends of transactions: children that were started in one that is undone are to stop --- */
 
+/* Without the lock: what is written means nothing to another child that has the place by now. */
 static void
 undo(const Started *s)
 {
 	SharedChild *c = &children[s->place];
 	int			proc = c->proc;
+	uint32		before = pg_atomic_read_u32(&c->stop);
 
-	/* if the place changes hands within these lines, another child ends; it is started again as one that died */
-	if (memcmp(&c->child.id, &s->id, sizeof(pg_uuid_t)) != 0)
-		return;
-	pg_atomic_write_u32(&c->stop, 1);
+	while ((int32) (s->birth - before) > 0 && !pg_atomic_compare_exchange_u32(&c->stop, &before, s->birth))
+		;
 	wake(proc);
+	es_board_wake(MyDatabaseId);
 }
 
 static void

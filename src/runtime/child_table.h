@@ -28,9 +28,19 @@ typedef enum EsChildState
 	ES_CHILD_QUEUED,			/* waits for a background worker */
 	ES_CHILD_STARTING,			/* has one, and its first call has not returned */
 	ES_CHILD_RUNNING,
-	ES_CHILD_DIED,				/* its process has ended without a word: the scheduler decides */
+	ES_CHILD_ENDED,				/* its process is gone: the scheduler decides whether it gets another one */
 	ES_CHILD_FAILED				/* its first call has failed: whoever started it takes note and frees it */
 } EsChildState;
+
+/* How a process of a child has ended. */
+typedef enum EsChildEnd
+{
+	ES_END_DIED,				/* without a word */
+	ES_END_ERROR,
+	ES_END_DONE,				/* the function has returned null */
+	ES_END_STOPPED,				/* it was asked to, or there is nothing left that it belongs to */
+	ES_END_MADE_WAY				/* for DROP DATABASE or the like */
+} EsChildEnd;
 
 /* A child, copied. */
 typedef struct EsChild
@@ -38,14 +48,15 @@ typedef struct EsChild
 	int			place;
 	uint64		generation;		/* of the place; changes with each process */
 	EsChildState state;
+	EsChildEnd	end;			/* of its last process, once it is ENDED */
 	pg_uuid_t	id;
 	Oid			dbid;
-	Oid			nspid;			/* schema of its tenant, InvalidOid: none */
+	Oid			nspid;			/* schema of its store, InvalidOid: none */
 	Oid			role;			/* that it runs as */
 	NameData	supervisor;
+	Jsonb	   *args;
 	char	   *function;		/* signature */
 	char	   *name;			/* "": none */
-	Jsonb	   *args;
 	EsRestart	restart;
 	int64		shutdown;		/* ms that it gets to end by itself, -1: any time */
 	int			max_restarts;	/* of the supervisor, within ... */
@@ -56,6 +67,7 @@ typedef struct EsChild
 	TimestampTz next_at;		/* of its next call, 0: it is being called */
 	int64		calls;
 	int			restarts;
+	bool		restarted;		/* since its last process began, which is to tell telemetry */
 	int			sqlstate;		/* of its last error, 0: none */
 	char		message[ES_CHILD_MESSAGE];
 } EsChild;
@@ -64,43 +76,42 @@ typedef enum EsPlaced
 {
 	ES_PLACED,
 	ES_PLACED_TOO_MANY,			/* the supervisor has as many as it may */
-	ES_PLACED_TAKEN,			/* a child of this name is there, with the id that is returned */
+	ES_PLACED_TAKEN,			/* it has a child of this name */
+	ES_PLACED_SUPERVISOR_FAILED,
 	ES_PLACED_NO_ROOM,			/* no place, that is, no worker */
 	ES_PLACED_POOL_FULL
 } EsPlaced;
 
 /* whoever starts a child */
 extern EsPlaced es_child_place(EsChild *child, int max_children, bool queue);
-extern void es_child_free(const EsChild *child);
 extern bool es_child_look(EsChild *child);
-extern EsChild *es_children_copy(int *count);
-extern bool es_child_register(const EsChild *child, void **handle);
+extern void es_child_free(const EsChild *child);
 extern void es_child_keep(const EsChild *child);
 
 /* anybody */
-extern bool es_child_ask_to_stop(const EsChild *child);
-extern void es_child_kill(const EsChild *child);
-extern int	es_children_stop(const char *supervisor);
+extern EsChild *es_children_copy(int *count);
+extern int	es_children_stop(const char *supervisor, const pg_uuid_t *id);
+extern int	es_children_left(const char *supervisor, const pg_uuid_t *id, bool force);
 extern int	es_children_ask_to_leave(Oid dbid, int signal);
+extern void es_supervisor_forget(const char *supervisor);
 
 /* its process */
 extern bool es_child_begin(int place, uint64 generation, EsChild *child);
+extern void es_child_calls(const EsChild *child);
 extern void es_child_ready(const EsChild *child);
 extern void es_child_sleeps(const EsChild *child, TimestampTz until);
-extern void es_child_calls(const EsChild *child);
 extern void es_child_note_error(const EsChild *child, int sqlstate, const char *message);
-extern bool es_child_is_awaited(const EsChild *child);
 extern bool es_child_is_stopping(const EsChild *child);
-extern void es_child_set_state(const EsChild *child, EsChildState state);
-extern void es_child_died(const EsChild *child);
-extern bool es_child_may_restart(const EsChild *child);
-extern void es_child_begin_again(const EsChild *child);
+extern void es_child_ended(const EsChild *child, EsChildEnd end);
 
-/* the scheduler of the database */
+/* the scheduler of the database, and the launcher */
+extern bool es_children_in(Oid dbid);
+extern void es_children_tidy(void);
+extern bool es_child_take_ended(EsChild *child);
 extern bool es_child_take_queued(EsChild *child);
-extern bool es_child_take_died(EsChild *child, bool *counts);
-extern void es_child_put_back(const EsChild *child, EsChildState state);
-extern void es_children_kill_overdue(void);
+extern bool es_child_count_restart(const EsChild *child);
+extern void es_child_queue(const EsChild *child);
+extern void es_children_forget(Oid dbid);
 
 extern void EsChildTableInit(void);
 

@@ -34,9 +34,10 @@
 #include "model/prepared.h"
 #include "model/registry.h"
 #include "observe/problem.h"
-#include "runtime/child_table.h"
+#include "runtime/child.h"
+#include "runtime/intensity.h"
 #include "runtime/supervisor.h"
-#include "store/tenant.h"
+#include "store/store.h"
 
 #define TABLE			"supervisor_definitions"
 #define MAX_SECONDS		86400
@@ -130,31 +131,31 @@ set_state(Relation rel, HeapTuple tuple, const char *state, Datum problem)
 	CommandCounterIncrement();
 }
 
-/* Note that a supervisor has failed because of a child; in a transaction of a background process. */
+/* Note that a supervisor has failed (EsFailedSupervisor); in a transaction of the scheduler. */
 void
 es_supervisor_failed(void *argument)
 {
-	const EsChild *child = argument;
+	const EsFailedSupervisor *failed = argument;
 	Relation	rel;
 	HeapTuple	tuple;
 	EsFailure	failure = {
 		.sqlstate = ERRCODE_ES_RESTART_INTENSITY,
 		.message = psprintf("supervisor \"%s\" has restarted children more than %d times in %d s",
-							NameStr(child->supervisor), child->max_restarts, child->max_seconds),
+							NameStr(failed->name), failed->max_restarts, failed->max_seconds),
 		.hint = "Mend what fails, then call event_store.supervisor_restart() and start the children.",
 	};
 
 	if (!OidIsValid(es_extension_oid()))
 		return;
 	rel = open_table(ShareRowExclusiveLock);
-	tuple = es_prepared_find_row(rel, NameStr(child->supervisor));
+	tuple = es_prepared_find_row(rel, NameStr(failed->name));
 	if (HeapTupleIsValid(tuple))
 		set_state(rel, tuple, "failed", es_document_jsonb(es_problem_from_failure(&failure, NULL)));
 	table_close(rel, NoLock);
 	ereport(LOG,
 			(errcode(ERRCODE_ES_RESTART_INTENSITY),
 			 errmsg("%s", failure.message),
-			 errdetail("The last error of a child: %s", child->sqlstate != 0 ? child->message : "its process has ended")));
+			 errdetail("The last error of a child: %s.", failed->sqlstate != 0 ? failed->message : "its process has ended")));
 }
 
 /* --- waiting --- */
@@ -204,7 +205,7 @@ await_ready(EsChild *child, BackgroundWorkerHandle *handle, TimestampTz deadline
 	{
 		pid_t		pid;
 
-		if (!es_child_look(child) || child->state == ES_CHILD_RUNNING || child->state == ES_CHILD_DIED)
+		if (!es_child_look(child) || child->state == ES_CHILD_RUNNING || child->state == ES_CHILD_ENDED)
 			return;
 		if (child->state == ES_CHILD_FAILED)
 			raise_failure(child);
@@ -214,13 +215,10 @@ await_ready(EsChild *child, BackgroundWorkerHandle *handle, TimestampTz deadline
 			no_worker(child);
 		}
 		if (!rest(deadline))
-		{
-			(void) es_child_ask_to_stop(child);
 			ereport(ERROR,
 					(es_problem(ERRCODE_ES_EXECUTION_TIMEOUT, ES_MEMBERS(ES_TEXT("supervisor", NameStr(child->supervisor))),
 								"the first call of the child of supervisor \"%s\" has not returned in time", NameStr(child->supervisor)),
 					 errhint("It may wait for a lock of this transaction; or give it a longer start_timeout.")));
-		}
 	}
 }
 
@@ -228,51 +226,33 @@ await_ready(EsChild *child, BackgroundWorkerHandle *handle, TimestampTz deadline
 static void
 start(EsChild *child, TimestampTz deadline)
 {
-	void	   *handle = NULL;
+	BackgroundWorkerHandle *handle;
 
+	if (!es_child_register(child, &handle))
+	{
+		es_child_free(child);
+		no_worker(child);
+	}
 	PG_TRY();
 	{
-		if (!es_child_register(child, &handle))
-		{
-			es_child_free(child);
-			no_worker(child);
-		}
 		await_ready(child, handle, deadline);
 	}
 	PG_CATCH();
 	{
 		es_child_keep(child);
-		(void) es_child_ask_to_stop(child);
+		(void) es_children_stop(NameStr(child->supervisor), &child->id);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	es_child_keep(child);
 }
 
-/* Wait until a child, or with NULL all of a supervisor, is gone; from the deadline on it is ended by force. */
+/* Ask a child of a supervisor, or with NULL all, to end, and wait for that; from the deadline on they are ended by force. */
 static void
-await_gone(const char *supervisor, const EsChild *child, TimestampTz deadline)
+stop_children(const char *supervisor, const pg_uuid_t *id, TimestampTz deadline)
 {
-	int			left;
-
-	do
-	{
-		int			count;
-		EsChild    *all = es_children_copy(&count);
-		bool		force = GetCurrentTimestamp() >= deadline;
-
-		left = 0;
-		for (int i = 0; i < count; i++)
-		{
-			if (child != NULL ? memcmp(&all[i].id, &child->id, sizeof(pg_uuid_t)) != 0 :
-				strcmp(NameStr(all[i].supervisor), supervisor) != 0)
-				continue;
-			left++;
-			if (force)
-				es_child_kill(&all[i]);
-		}
-		pfree(all);
-	} while (left > 0 && rest(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GONE_INTERVAL)));
+	(void) es_children_stop(supervisor, id);
+	while (es_children_left(supervisor, id, GetCurrentTimestamp() >= deadline) > 0)
+		(void) rest(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GONE_INTERVAL));
 }
 
 PG_FUNCTION_INFO_V1(event_store_supervisor_create);
@@ -357,14 +337,6 @@ event_store_supervisor_create(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Ask the children of a supervisor to end, and wait for that. */
-static void
-stop_children(const char *name, int64 timeout)
-{
-	if (es_children_stop(name) > 0)
-		await_gone(name, NULL, deadline_after(timeout));
-}
-
 /* (name, timeout) */
 Datum
 event_store_supervisor_drop(PG_FUNCTION_ARGS)
@@ -379,7 +351,8 @@ event_store_supervisor_drop(PG_FUNCTION_ARGS)
 	CatalogTupleDelete(rel, &tuple->t_self);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
-	stop_children(name, timeout);
+	es_supervisor_forget(name);
+	stop_children(name, NULL, deadline_after(timeout));
 	PG_RETURN_VOID();
 }
 
@@ -396,7 +369,7 @@ event_store_supervisor_stop(PG_FUNCTION_ARGS)
 	tuple = row_to_use(&rel, name, ShareRowExclusiveLock);
 	set_state(rel, tuple, "stopped", (Datum) 0);
 	table_close(rel, NoLock);
-	stop_children(name, timeout);
+	stop_children(name, NULL, deadline_after(timeout));
 	PG_RETURN_VOID();
 }
 
@@ -412,6 +385,7 @@ event_store_supervisor_restart(PG_FUNCTION_ARGS)
 	tuple = row_to_use(&rel, name, ShareRowExclusiveLock);
 	set_state(rel, tuple, "running", (Datum) 0);
 	table_close(rel, NoLock);
+	es_supervisor_forget(name);
 	PG_RETURN_VOID();
 }
 
@@ -458,6 +432,16 @@ restart_argument(FunctionCallInfo fcinfo, int argument)
 }
 
 static void
+not_running(const char *supervisor, const char *state)
+{
+	ereport(ERROR,
+			(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						ES_MEMBERS(ES_TEXT("supervisor", supervisor), ES_TEXT("state", state)),
+						strcmp(state, "failed") == 0 ? "supervisor \"%s\" has failed" : "supervisor \"%s\" is stopped", supervisor),
+			 errhint("Call event_store.supervisor_restart() first.")));
+}
+
+static void
 check_placed(EsPlaced placed, const EsChild *child, int max_children)
 {
 	switch (placed)
@@ -476,6 +460,9 @@ check_placed(EsPlaced placed, const EsChild *child, int max_children)
 								"supervisor \"%s\" has a child \"%s\" already", NameStr(child->supervisor), child->name),
 					 errhint("Choose another name, or end that child first.")));
 			break;
+		case ES_PLACED_SUPERVISOR_FAILED:
+			not_running(NameStr(child->supervisor), "failed");
+			break;
 		case ES_PLACED_NO_ROOM:
 			no_worker(child);
 			break;
@@ -485,57 +472,62 @@ check_placed(EsPlaced placed, const EsChild *child, int max_children)
 	}
 }
 
+/*
+ * Take a place for a child, with what its supervisor says of it.  The lock keeps
+ * the supervisor from being stopped or dropped until the child has its place
+ * and is stopped as well.
+ */
+static void
+place_child(FunctionCallInfo fcinfo, EsChild *child, bool queue)
+{
+	Relation	rel;
+	HeapTuple	tuple = row_to_use(&rel, NameStr(child->supervisor), RowExclusiveLock);
+	Datum		values[SUPERVISOR_NCOLUMNS];
+	bool		nulls[SUPERVISOR_NCOLUMNS];
+	int			max_children;
+	char	   *state;
+
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	state = TextDatumGetCString(values[SUPERVISOR_STATE]);
+	if (strcmp(state, "running") != 0)
+		not_running(NameStr(child->supervisor), state);
+	max_children = DatumGetInt32(values[SUPERVISOR_MAX_CHILDREN]);
+	child->role = DatumGetObjectId(values[SUPERVISOR_RUN_AS]);
+	child->max_restarts = DatumGetInt32(values[SUPERVISOR_MAX_RESTARTS]);
+	child->max_seconds = DatumGetInt32(values[SUPERVISOR_MAX_SECONDS]);
+	child->function = child_function(fcinfo, 1, child->role);
+	check_placed(es_child_place(child, max_children, queue), child, max_children);
+	table_close(rel, RowExclusiveLock);
+}
+
 /* (supervisor, fn, args, restart, shutdown, name, queue, start_timeout): its id */
 Datum
 event_store_supervisor_start_child(PG_FUNCTION_ARGS)
 {
-	char	   *supervisor = name_argument(fcinfo);
-	EsChild		child = {0};
+	EsChild		child = {.dbid = MyDatabaseId};
 	int64		start_timeout = time_argument(fcinfo, 7, "start_timeout");
-	Relation	rel;
-	HeapTuple	tuple;
-	Datum		values[SUPERVISOR_NCOLUMNS];
-	bool		nulls[SUPERVISOR_NCOLUMNS];
-	EsTenant	tenant;
-	char	   *state;
-	bool		queue;
+	EsStore    *store = es_store_current(true);
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	bool		queue;
 
 	es_require_writable();
 	es_require_argument(fcinfo, 2, "args");
 	es_require_argument(fcinfo, 6, "queue");
 	queue = PG_GETARG_BOOL(6);
-	tuple = row_to_use(&rel, supervisor, AccessShareLock);
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-	table_close(rel, AccessShareLock);
-	state = TextDatumGetCString(values[SUPERVISOR_STATE]);
-	if (strcmp(state, "running") != 0)
-		ereport(ERROR,
-				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-							ES_MEMBERS(ES_TEXT("supervisor", supervisor), ES_TEXT("state", state)),
-							strcmp(state, "failed") == 0 ? "supervisor \"%s\" has failed" : "supervisor \"%s\" is stopped", supervisor),
-				 errhint("Call event_store.supervisor_restart() first.")));
-
-	namestrcpy(&child.supervisor, supervisor);
-	child.role = DatumGetObjectId(values[SUPERVISOR_RUN_AS]);
-	child.max_restarts = DatumGetInt32(values[SUPERVISOR_MAX_RESTARTS]);
-	child.max_seconds = DatumGetInt32(values[SUPERVISOR_MAX_SECONDS]);
-	child.function = child_function(fcinfo, 1, child.role);
+	namestrcpy(&child.supervisor, name_argument(fcinfo));
 	child.args = PG_GETARG_JSONB_P(2);
 	child.restart = restart_argument(fcinfo, 3);
 	child.shutdown = time_argument(fcinfo, 4, "shutdown");
 	child.name = PG_ARGISNULL(5) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(5));
-	child.dbid = MyDatabaseId;
-	child.nspid = es_tenant_current(&tenant) ? tenant.nspid : InvalidOid;
+	child.nspid = store != NULL ? store->nspid : InvalidOid;
 	child.id = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
 	if (strlen(child.name) > ES_CHILD_NAME_MAX || VARSIZE(child.args) > ES_CHILD_ARGS_MAX)
 		ereport(ERROR,
-				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED, ES_MEMBERS(ES_TEXT("supervisor", supervisor)),
+				(es_problem(ERRCODE_PROGRAM_LIMIT_EXCEEDED, ES_MEMBERS(ES_TEXT("supervisor", NameStr(child.supervisor))),
 							"name or arguments of the child are too long"),
 				 errhint("A name has up to %d bytes, arguments up to %d; keep the rest in a table.", ES_CHILD_NAME_MAX, ES_CHILD_ARGS_MAX)));
 
-	check_placed(es_child_place(&child, DatumGetInt32(values[SUPERVISOR_MAX_CHILDREN]), queue), &child,
-				 DatumGetInt32(values[SUPERVISOR_MAX_CHILDREN]));
+	place_child(fcinfo, &child, queue);
 	if (!queue)
 		start(&child, deadline_after(start_timeout));
 	*id = child.id;
@@ -569,8 +561,7 @@ event_store_supervisor_terminate_child(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(false);
 	(void) row_to_use(&rel, NameStr(child->supervisor), AccessShareLock);
 	table_close(rel, AccessShareLock);
-	if (es_child_ask_to_stop(child))
-		await_gone(NameStr(child->supervisor), child, deadline_after(child->shutdown));
+	stop_children(NameStr(child->supervisor), &child->id, deadline_after(child->shutdown));
 	PG_RETURN_BOOL(true);
 }
 
