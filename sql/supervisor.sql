@@ -199,3 +199,5 @@ SELECT event_store.supervisor_start_child('clocks', 'tick(jsonb)', args => NULL)
 SELECT event_store.supervisor_stop('none');
 SELECT event_store.supervisor_drop('clocks');
 SELECT count(*) FROM event_store.supervisors;
+DROP TABLE ticks;
+DROP FUNCTION wait_for(text), tick(jsonb), hear(text, jsonb, jsonb, jsonb);

@@ -331,9 +331,9 @@ es_child_register(const EsChild *child, BackgroundWorkerHandle **handle)
 static bool
 goes_on(const EsChild *child)
 {
-	if (child->end == ES_END_MADE_WAY)
+	if (child->how == ES_END_MADE_WAY)
 		return true;
-	if (child->restart == ES_RESTART_TEMPORARY || (child->restart == ES_RESTART_TRANSIENT && child->end == ES_END_DONE))
+	if (child->restart == ES_RESTART_TEMPORARY || (child->restart == ES_RESTART_TRANSIENT && child->how == ES_END_DONE))
 		return false;
 	return es_child_count_restart(child);
 }

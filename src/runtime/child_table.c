@@ -584,7 +584,7 @@ es_child_ended(const EsChild *child, EsChildEnd end)
 		}
 		else
 		{
-			c->child.end = end == ES_END_DIED && c->makes_way ? ES_END_MADE_WAY : end;
+			c->child.how = end == ES_END_DIED && c->makes_way ? ES_END_MADE_WAY : end;
 			set_state(c, ES_CHILD_ENDED);
 		}
 	}

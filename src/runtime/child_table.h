@@ -48,7 +48,7 @@ typedef struct EsChild
 	int			place;
 	uint64		generation;		/* of the place; changes with each process */
 	EsChildState state;
-	EsChildEnd	end;			/* of its last process, once it is ENDED */
+	EsChildEnd	how;			/* of its last process, once it is ENDED */
 	pg_uuid_t	id;
 	Oid			dbid;
 	Oid			nspid;			/* schema of its store, InvalidOid: none */
