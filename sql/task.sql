@@ -167,7 +167,7 @@ SELECT w.state, w.kind, w.name, w.pid = t.pid AS same, w.pid = a.pid AS seen, a.
 LEFT JOIN pg_stat_activity a ON a.backend_type = 'event_store worker' AND a.query LIKE '%long' WHERE w.name = 'long';
 -- taken back, its run is broken off
 SELECT event_store.unschedule('long');
-CALL work.wait_until($$SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'event_store worker' AND query LIKE '%long' AND state = 'active'$$);
+CALL work.wait_until($$SELECT count(*) = 0 FROM event_store.workers WHERE state = 'running' AND name IS NULL$$);
 
 -- rolled back: never was
 BEGIN;

@@ -14,7 +14,7 @@ typedef enum EsLWLock
 	ES_LWLOCK_NAMES,			/* names in registries (runtime/names) */
 	ES_LWLOCK_SESSIONS,			/* sessions of applications (runtime/session_table) */
 	ES_LWLOCK_STORES,			/* which store has which slot (log/horizon) */
-	ES_LWLOCK_WORKERS,			/* the workers of the databases (runtime) */
+	ES_LWLOCK_WORKERS,			/* the schedulers of the databases (runtime) */
 	ES_LWLOCK_COUNTERS,			/* what is added to counters (observe/counters) */
 	ES_LWLOCK_SERIES,			/* which series is whose (observe/series) */
 	ES_LWLOCK_TASKS,			/* tasks and the workers that run them (runtime/board, pool) */

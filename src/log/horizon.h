@@ -18,7 +18,7 @@ extern int64 es_position_end(EsStore *store);
 extern void es_position_check(EsStore *store, int64 after);
 extern int64 es_position_sequence(EsStore *store, int64 *increment);
 
-/* for the worker that moves the durable marks */
+/* for the scheduler, which moves the durable marks */
 extern int	es_store_slot(EsStore *store);
 
 extern int64 es_slot_horizon(int number, Oid log);

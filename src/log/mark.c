@@ -8,7 +8,7 @@
  * at position p sees every event up to p, since the transactions of all those
  * events had ended before the mark was written.
  *
- * Only the worker of the database moves the mark.
+ * Only the scheduler of the database moves the mark.
  *
  * The row also keeps the epochs of the store.  A promoted standby, a restored
  * dump, a copy of the database have all events up to the mark as they found it,
@@ -131,7 +131,7 @@ es_epoch_equal(const EsEpoch *a, const EsEpoch *b)
 
 /*
  * The epochs of a store, oldest first, palloc'd.  Where this server writes, the
- * last is its own, also before its worker has written that down.
+ * last is its own, also before its scheduler has written that down.
  */
 List *
 es_mark_epochs(EsStore *store)
@@ -170,7 +170,7 @@ es_mark_epochs(EsStore *store)
 /*
  * Move the mark up to the horizon, which is read first: that is what makes the
  * mark safe.  Returns false, having done nothing, if the table is locked, as
- * while the store is being dropped: the worker must not wait for that.
+ * while the store is being dropped: the scheduler must not wait for that.
  */
 bool
 es_mark_advance(EsStore *store)

@@ -356,7 +356,7 @@ verify_mark(Verification *v)
 		violation(v, MARK_SAFE, "the mark is " INT64_FORMAT ", the horizon " INT64_FORMAT, mark, horizon);
 
 	checked(v, MARK_FOLLOWS);
-	/* a database that was restored or not used for long may have no worker yet */
+	/* a database that was restored or not used for long may have no scheduler yet */
 	if (mark < v->last)
 		es_wake_slot(es_store_slot(v->store), MyDatabaseId);
 	while (mark < v->last)

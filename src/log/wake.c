@@ -3,7 +3,7 @@
  *		Waiting for the horizon of a store to move.
  *
  * Each slot of log/horizon has a queue of sessions that wait for its store,
- * and the worker of its database if there is one.  The transaction callback
+ * and the scheduler of its database if there is one.  The transaction callback
  * that moves the horizon empties the queue and sets the latches; a session
  * queues anew for each wait, so a burst of commits wakes it once.
  *
@@ -38,8 +38,8 @@ typedef struct WakeSlot
 	int			first;			/* waiting backends, by process number */
 	int			last;
 	uint64		rounds;			/* times that the queue was emptied */
-	pg_atomic_uint32 watcher;	/* process number + 1 of the worker, 0: none */
-	pg_atomic_uint32 dirty;		/* the worker has been told and has not looked yet */
+	pg_atomic_uint32 watcher;	/* process number + 1 of the scheduler, 0: none */
+	pg_atomic_uint32 dirty;		/* the scheduler has been told and has not looked yet */
 } WakeSlot;
 
 typedef struct Waiter

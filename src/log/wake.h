@@ -11,7 +11,7 @@ extern void es_wake_cancel(void);
 
 extern void es_wake_slot(int slot, Oid dbid);
 
-/* the worker of a database waits for all of its stores */
+/* the scheduler of a database waits for all of its stores */
 extern void es_wake_watch_database(Oid dbid);
 extern void es_wake_watch(int slot, bool watch);
 extern bool es_wake_take(int slot);

@@ -339,6 +339,15 @@ es_board_database_starves(void)
 	return false;
 }
 
+/* A place for a worker has become free: let the schedulers look that have none. */
+void
+es_board_wake_starving(void)
+{
+	for (int i = 0; i < max_worker_processes; i++)
+		if (OidIsValid(databases[i].dbid) && pg_atomic_read_u32(&databases[i].starving) != 0)
+			set_latch_of(databases[i].proc);
+}
+
 /* --- sessions --- */
 
 /* From its commit on, the scheduler looks at the registrations anew. */

@@ -49,6 +49,7 @@ extern bool es_board_database_starves(void);
 /* anybody */
 extern bool es_board_has_scheduler(Oid dbid);
 extern void es_board_wake(Oid dbid);
+extern void es_board_wake_starving(void);
 extern void es_board_changed_at_commit(void);
 extern bool es_board_poke_at_commit(int64 number);
 extern bool es_board_status(int64 number, EsTaskStatus *status);

@@ -1,20 +1,20 @@
 /*
  * launcher.c
- *		The launcher, and where it and the workers meet.
+ *		The launcher, and where it and the schedulers meet.
  *
- * One launcher a server, connected to no database, starts one worker in each
- * database that has the extension.  Only a worker can see whether its database
- * has it, so the launcher starts one in each database in turn, and a worker
+ * One launcher a server, connected to no database, starts one scheduler in each
+ * database that has the extension.  Only a scheduler can see whether its database
+ * has it, so the launcher starts one in each database in turn, and a scheduler
  * that finds no extension leaves at once.  Then the launcher waits until a
  * store of that database comes into use, or it has children of supervisors,
  * which happens in a session after CREATE EXTENSION.
  *
  * The life of a place in the shared table:
  *
- *	FREE -> STARTING	launcher, before it registers the worker
- *	STARTING -> RUNNING	worker, once it has seen the extension
- *	STARTING -> FREE	worker without work, or launcher if it did not start
- *	RUNNING -> FREE		worker, in its exit callback
+ *	FREE -> STARTING	launcher, before it registers the scheduler
+ *	STARTING -> RUNNING	scheduler, once it has seen the extension
+ *	STARTING -> FREE	scheduler without work, or launcher if it did not start
+ *	RUNNING -> FREE		scheduler, in its exit callback
  */
 #include "postgres.h"
 
@@ -47,37 +47,37 @@
 
 #define NONE				(-1)
 #define SCAN_INTERVAL		5000	/* ms between two looks at pg_database */
-#define RETRY_INTERVAL		1000	/* ms before a worker that ended is started again */
-#define NO_WORKER_INTERVAL	60000	/* ms before the next try when no worker was free */
+#define RETRY_INTERVAL		1000	/* ms before a scheduler that ended is started again */
+#define NO_SLOT_INTERVAL	60000	/* ms before the next try when no background worker was free */
 
-typedef enum WorkerState
+typedef enum SchedulerState
 {
-	WORKER_FREE = 0,
-	WORKER_STARTING,
-	WORKER_RUNNING
-} WorkerState;
+	SCHEDULER_FREE = 0,
+	SCHEDULER_STARTING,
+	SCHEDULER_RUNNING
+} SchedulerState;
 
-typedef struct WorkerPlace
+typedef struct SchedulerPlace
 {
-	WorkerState state;
+	SchedulerState state;
 	Oid			dbid;
 	int			proc;			/* process number, NONE until it runs */
 	bool		stop;			/* it is asked to leave */
-	EsWorkerEnd end;			/* how the last one left */
-} WorkerPlace;
+	EsSchedulerEnd end;			/* how the last one left */
+} SchedulerPlace;
 
 /* What the launcher knows of a database. */
 typedef struct Database
 {
 	Oid			dbid;			/* hash key */
-	int			place;			/* NONE: no worker */
+	int			place;			/* NONE: no scheduler */
 	BackgroundWorkerHandle *handle;
 	bool		absent;			/* had no extension when last looked */
 	bool		exists;			/* seen in the current scan */
 	TimestampTz not_before;
 } Database;
 
-static WorkerPlace *places = NULL;	/* max_worker_processes of them, under ES_LWLOCK_WORKERS */
+static SchedulerPlace *places = NULL;	/* max_worker_processes of them, under ES_LWLOCK_WORKERS */
 static HTAB *databases = NULL;
 
 PGDLLEXPORT void es_launcher_main(Datum argument);
@@ -85,7 +85,7 @@ PGDLLEXPORT void es_launcher_main(Datum argument);
 static Size
 launcher_size(void)
 {
-	return mul_size(max_worker_processes, sizeof(WorkerPlace));
+	return mul_size(max_worker_processes, sizeof(SchedulerPlace));
 }
 
 static void
@@ -98,29 +98,29 @@ launcher_attach(void)
 		memset(places, 0, launcher_size());
 }
 
-/* --- the worker's side --- */
+/* --- the scheduler's side --- */
 
-/* The worker of a place runs; false if it has been asked to leave. */
+/* The scheduler of a place runs; false if it has been asked to leave. */
 bool
-es_worker_begin(int number)
+es_scheduler_begin(int number)
 {
-	WorkerPlace *place = &places[number];
+	SchedulerPlace *place = &places[number];
 	bool		go_on;
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
 	place->proc = ES_MY_PROC_NUMBER;
 	go_on = !place->stop;
 	if (go_on)
-		place->state = WORKER_RUNNING;
+		place->state = SCHEDULER_RUNNING;
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 	return go_on;
 }
 
 bool
-es_worker_should_stop(int number)
+es_scheduler_should_stop(int number)
 {
 	/* a stale look is corrected at the latch that comes with the request */
-	return ((volatile WorkerPlace *) &places[number])->stop;
+	return ((volatile SchedulerPlace *) &places[number])->stop;
 }
 
 static void
@@ -130,14 +130,14 @@ set_latch_of(int proc)
 		SetLatch(&GetPGProcByNumber(proc)->procLatch);
 }
 
-/* The worker of a place has ended. */
+/* The scheduler of a place has ended. */
 void
-es_worker_end(int number, EsWorkerEnd how)
+es_scheduler_end(int number, EsSchedulerEnd how)
 {
-	WorkerPlace *place = &places[number];
+	SchedulerPlace *place = &places[number];
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
-	place->state = WORKER_FREE;
+	place->state = SCHEDULER_FREE;
 	place->proc = NONE;
 	place->end = how;
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
@@ -145,18 +145,18 @@ es_worker_end(int number, EsWorkerEnd how)
 
 /* --- the side of sessions --- */
 
-/* Ask the workers of a database to leave; returns how many are still there. */
+/* Ask the schedulers of a database to leave; returns how many are still there. */
 int
-es_workers_ask_to_leave(Oid dbid)
+es_schedulers_ask_to_leave(Oid dbid)
 {
 	int			count = 0;
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
 	for (int i = 0; i < max_worker_processes; i++)
 	{
-		WorkerPlace *place = &places[i];
+		SchedulerPlace *place = &places[i];
 
-		if (place->state == WORKER_FREE || place->dbid != dbid)
+		if (place->state == SCHEDULER_FREE || place->dbid != dbid)
 			continue;
 		place->stop = true;
 		if (place->proc != NONE)
@@ -235,9 +235,9 @@ take_place(Oid dbid)
 
 	LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
 	for (int i = 0; i < max_worker_processes && number == NONE; i++)
-		if (places[i].state == WORKER_FREE)
+		if (places[i].state == SCHEDULER_FREE)
 		{
-			places[i] = (WorkerPlace) {.state = WORKER_STARTING, .dbid = dbid, .proc = NONE};
+			places[i] = (SchedulerPlace) {.state = SCHEDULER_STARTING, .dbid = dbid, .proc = NONE};
 			number = i;
 		}
 	LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
@@ -246,9 +246,9 @@ take_place(Oid dbid)
 
 /* Say it, and try again after a longer while. */
 static void
-no_worker_free(Database *database)
+no_slot_free(Database *database)
 {
-	database->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_INTERVAL);
+	database->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_SLOT_INTERVAL);
 	ereport(LOG,
 			(errmsg("event_store has no free background worker for database %u", database->dbid),
 			 errdetail("The durable marks of its stores stand still until there is one."),
@@ -256,7 +256,7 @@ no_worker_free(Database *database)
 }
 
 static void
-start_worker(Database *database)
+start_scheduler(Database *database)
 {
 	BackgroundWorker worker = {0};
 	MemoryContext caller;
@@ -266,7 +266,7 @@ start_worker(Database *database)
 	database->place = take_place(database->dbid);
 	if (database->place == NONE)
 	{
-		no_worker_free(database);
+		no_slot_free(database);
 		return;
 	}
 
@@ -290,18 +290,18 @@ start_worker(Database *database)
 		may_start = RegisterDynamicBackgroundWorker(&worker, &database->handle);
 		MemoryContextSwitchTo(caller);
 		if (!may_start)
-			no_worker_free(database);
+			no_slot_free(database);
 	}
 	if (!may_start)
 	{
-		es_worker_end(database->place, ES_WORKER_STOPPED);
+		es_scheduler_end(database->place, ES_SCHEDULER_STOPPED);
 		database->place = NONE;
 	}
 }
 
-/* Notice workers that have ended; is one of the others still starting? */
+/* Notice schedulers that have ended; is one of the others still starting? */
 static bool
-reap_workers(void)
+reap_schedulers(void)
 {
 	HASH_SEQ_STATUS status;
 	Database   *database;
@@ -310,7 +310,7 @@ reap_workers(void)
 	hash_seq_init(&status, databases);
 	while ((database = hash_seq_search(&status)) != NULL)
 	{
-		WorkerPlace *place;
+		SchedulerPlace *place;
 		pid_t		pid;
 
 		if (database->place == NONE)
@@ -319,19 +319,19 @@ reap_workers(void)
 		if (GetBackgroundWorkerPid(database->handle, &pid) != BGWH_STOPPED)
 		{
 			LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_SHARED);
-			starting = starting || place->state == WORKER_STARTING;
+			starting = starting || place->state == SCHEDULER_STARTING;
 			LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 			continue;
 		}
 
 		LWLockAcquire(es_lwlock(ES_LWLOCK_WORKERS), LW_EXCLUSIVE);
-		if (place->state != WORKER_FREE)
+		if (place->state != SCHEDULER_FREE)
 		{
 			/* it died before it could say anything */
-			place->state = WORKER_FREE;
-			place->end = ES_WORKER_STOPPED;
+			place->state = SCHEDULER_FREE;
+			place->end = ES_SCHEDULER_STOPPED;
 		}
-		database->absent = place->end == ES_WORKER_ABSENT;
+		database->absent = place->end == ES_SCHEDULER_ABSENT;
 		LWLockRelease(es_lwlock(ES_LWLOCK_WORKERS));
 		pfree(database->handle);
 		database->handle = NULL;
@@ -341,7 +341,7 @@ reap_workers(void)
 }
 
 /*
- * Look again at a database whose sessions ask for a worker; it may be new, or
+ * Look again at a database whose sessions ask for a scheduler; it may be new, or
  * without the extension when last looked at.
  */
 static void
@@ -358,7 +358,7 @@ take_request(void)
 		database->absent = false;
 }
 
-/* A database that has no worker and is to have one now, or NULL. */
+/* A database that has no scheduler and is to have one now, or NULL. */
 static Database *
 next_due(void)
 {
@@ -377,11 +377,11 @@ next_due(void)
 }
 
 /*
- * Start the next worker that is due.  One at a time, so that looking into many
+ * Start the next scheduler that is due.  One at a time, so that looking into many
  * databases takes one place.
  */
 static void
-start_next_worker(void)
+start_next_scheduler(void)
 {
 	Database   *due = next_due();
 
@@ -392,7 +392,7 @@ start_next_worker(void)
 	scan_databases();
 	due = next_due();
 	if (due != NULL)
-		start_worker(due);
+		start_scheduler(due);
 }
 
 void
@@ -426,8 +426,8 @@ es_launcher_main(Datum argument)
 			next_scan = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SCAN_INTERVAL);
 		}
 		take_request();
-		if (!reap_workers())
-			start_next_worker();
+		if (!reap_schedulers())
+			start_next_scheduler();
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 RETRY_INTERVAL, PG_WAIT_EXTENSION);

@@ -1,22 +1,22 @@
 /*
  * launcher.h
- *		The launcher, and where it and the workers meet.
+ *		The launcher, and where it and the schedulers meet.
  */
 #ifndef ES_LAUNCHER_H
 #define ES_LAUNCHER_H
 
-/* What a worker tells the launcher when it leaves. */
-typedef enum EsWorkerEnd
+/* What a scheduler tells the launcher when it leaves. */
+typedef enum EsSchedulerEnd
 {
-	ES_WORKER_STOPPED,			/* start it again */
-	ES_WORKER_ABSENT			/* the database has not got the extension */
-} EsWorkerEnd;
+	ES_SCHEDULER_STOPPED,			/* start it again */
+	ES_SCHEDULER_ABSENT			/* the database has not got the extension */
+} EsSchedulerEnd;
 
-extern bool es_worker_begin(int number);
-extern bool es_worker_should_stop(int number);
-extern void es_worker_end(int number, EsWorkerEnd how);
+extern bool es_scheduler_begin(int number);
+extern bool es_scheduler_should_stop(int number);
+extern void es_scheduler_end(int number, EsSchedulerEnd how);
 
-extern int	es_workers_ask_to_leave(Oid dbid);
+extern int	es_schedulers_ask_to_leave(Oid dbid);
 
 extern void EsLauncherInit(void);
 

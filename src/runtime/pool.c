@@ -132,7 +132,8 @@ is_abandoned(const Place *place, TimestampTz now)
 
 /*
  * Take a free place for a worker, for the caller to register it; ES_NONE if
- * there is none.
+ * there is none, or if it is for a database that has no worker while this one
+ * has.  *has_one tells whether it has.
  */
 int
 es_pool_place_take(uint64 *generation, bool *has_one)
@@ -155,7 +156,7 @@ es_pool_place_take(uint64 *generation, bool *has_one)
 		else if (number == ES_NONE)
 			number = i;
 	}
-	if (used >= es_max_workers)
+	if (used >= es_max_workers || (*has_one && es_board_database_starves()))
 		number = ES_NONE;
 	if (number != ES_NONE)
 	{
@@ -329,6 +330,7 @@ worker_exit(int code, Datum argument)
 	unlock();
 	my_place = NULL;
 	es_board_wake(dbid);
+	es_board_wake_starving();
 }
 
 /* This process is the worker of a place; false if the place is not meant for it any more. */

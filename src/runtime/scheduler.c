@@ -58,7 +58,7 @@ typedef struct Done
 } Done;
 
 static int	place;				/* in the launcher's table */
-static EsWorkerEnd how = ES_WORKER_STOPPED;
+static EsSchedulerEnd how = ES_SCHEDULER_STOPPED;
 static HTAB *done = NULL;
 static bool moved = true;		/* has a horizon moved since the marks were? */
 
@@ -75,7 +75,7 @@ scheduler_exit(int code, Datum argument)
 	for (int slot = es_slot_next_in_use(ES_NONE, MyDatabaseId, &log); slot != ES_NONE;
 		 slot = es_slot_next_in_use(slot, MyDatabaseId, &log))
 		es_wake_watch(slot, false);
-	es_worker_end(place, how);
+	es_scheduler_end(place, how);
 }
 
 static void
@@ -121,7 +121,7 @@ move_all_marks(void)
 		Oid			nspid = lfirst_oid(lc);
 
 		CHECK_FOR_INTERRUPTS();
-		if (es_worker_should_stop(place))
+		if (es_scheduler_should_stop(place))
 			break;
 		(void) es_transact(advance, &nspid);
 		serve_tasks(false);
@@ -206,7 +206,7 @@ has_work(void)
 	CommitTransactionCommand();
 	if (!installed)
 	{
-		how = ES_WORKER_ABSENT;
+		how = ES_SCHEDULER_ABSENT;
 		es_children_forget(MyDatabaseId);
 		es_children_tidy();
 	}
@@ -240,14 +240,14 @@ es_scheduler_main(Datum argument)
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 
-	if (!has_work() || !es_worker_begin(place) || !es_queue_open())
+	if (!has_work() || !es_scheduler_begin(place) || !es_queue_open())
 		proc_exit(0);
 	done = hash_create("event_store marks", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	es_wake_watch_database(MyDatabaseId);
 	pgstat_report_appname("event_store scheduler");
 	move_all_marks();
 
-	while (!es_worker_should_stop(place))
+	while (!es_scheduler_should_stop(place))
 	{
 		TimestampTz now = GetCurrentTimestamp();
 		bool		look = TimestampDifferenceExceeds(last_look, now, SAFETY_INTERVAL);
@@ -273,7 +273,7 @@ es_scheduler_main(Datum argument)
 		}
 		rest(last_move, last_look);
 	}
-	if (how == ES_WORKER_ABSENT)
+	if (how == ES_SCHEDULER_ABSENT)
 		es_series_forget_database(MyDatabaseId);
 	proc_exit(0);
 }

@@ -79,7 +79,7 @@ vacate_database(const char *name)
 	/* the work of tasks is broken off, and if one does not listen, its worker is ended */
 	(void) es_pool_ask_to_leave(dbid, SIGINT);
 	(void) es_children_ask_to_leave(dbid, SIGTERM);
-	while (es_workers_ask_to_leave(dbid) +
+	while (es_schedulers_ask_to_leave(dbid) +
 		   es_pool_ask_to_leave(dbid, GetCurrentTimestamp() < patience ? 0 : SIGTERM) +
 		   es_children_ask_to_leave(dbid, 0) > 0 &&
 		   GetCurrentTimestamp() < deadline)

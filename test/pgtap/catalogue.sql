@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 16), ('type', 5), ('view', 12)$$,
+	$$VALUES ('cast', 4), ('table', 17), ('type', 5), ('view', 15)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -49,6 +49,7 @@ SELECT results_eq(
 	('event_store.built_in_problem_types()', 's', 's', true, true),
 	('event_store.causation_tree(uuid,bigint)', 'v', 'u', false, true),
 	('event_store.check_schema()', 'v', 'u', true, false),
+	('event_store.child_status()', 'v', 'r', true, true),
 	('event_store.create_store(text,boolean)', 'v', 'u', true, true),
 	('event_store.create_tenant(text,jsonb)', 'v', 'u', false, true),
 	('event_store.current_store()', 's', 's', true, true),
@@ -157,6 +158,12 @@ SELECT results_eq(
 	('event_store.stream_metadata(text)', 's', 'r', true, true),
 	('event_store.stream_version(text)', 's', 'r', true, true),
 	('event_store.streams(text,bigint,text,text,text)', 's', 'r', false, true),
+	('event_store.supervisor_create(text,integer,integer,integer,regrole)', 'v', 'u', false, true),
+	('event_store.supervisor_drop(text,interval)', 'v', 'u', false, true),
+	('event_store.supervisor_restart(text)', 'v', 'u', false, true),
+	('event_store.supervisor_start_child(text,regprocedure,jsonb,text,interval,text,boolean,interval)', 'v', 'u', false, true),
+	('event_store.supervisor_stop(text,interval)', 'v', 'u', false, true),
+	('event_store.supervisor_terminate_child(uuid)', 'v', 'u', false, true),
 	('event_store.suspend_tenant(text,boolean,text)', 'v', 'u', false, true),
 	('event_store.take_snapshot(text,text)', 'v', 'u', true, true),
 	('event_store.task_backoff(integer,double precision)', 'i', 's', true, false),
@@ -225,7 +232,8 @@ SELECT results_eq(
 	('event_store.registered_problem_type', '{- SELECT}'), ('event_store.registries', '{- SELECT}'),
 	('event_store.registry_definitions', '{- SELECT}'), ('event_store.schedules', '{- SELECT}'),
 	('event_store.sessions', '{- SELECT}'), ('event_store.store_registry', '{- SELECT}'), ('event_store.stores', '{- SELECT}'),
-	('event_store.tasks', '{- SELECT}'), ('event_store.telemetry_handlers', '{pg_monitor SELECT}'),
+	('event_store.supervision_tree', '{- SELECT}'), ('event_store.supervisor_children', '{- SELECT}'),
+	('event_store.supervisors', '{- SELECT}'), ('event_store.tasks', '{- SELECT}'), ('event_store.telemetry_handlers', '{pg_monitor SELECT}'),
 	('event_store.workers', '{- SELECT}')$$,
 	'everybody may look at what is registered, pg_monitor at what is counted, nobody may write');
 SELECT results_eq(
@@ -239,7 +247,8 @@ SELECT results_eq(
 	$$VALUES ('event_store.aggregate_apply', ''), ('event_store.aggregate_registry', ''), ('event_store.command_registry', ''),
 	('event_store.import_progress', ''), ('event_store.metric_definitions', ''), ('event_store.partition_sets', ''),
 	('event_store.problem_title', ''), ('event_store.registered_problem_type', ''), ('event_store.registry_definitions', ''),
-	('event_store.schedule', ''), ('event_store.store_registry', ''), ('event_store.task', ''),
+	('event_store.schedule', ''), ('event_store.store_registry', ''),
+	('event_store.supervisor_definitions', ''), ('event_store.task', ''),
 	('event_store.telemetry_attachments', ''), ('event_store.tenant_registry', '')$$,
 	'every table of the extension is dumped, whole, but that of failures of tasks and that of durable sessions');
 SELECT results_eq(

@@ -30,7 +30,7 @@ DO $$ BEGIN
 	INSERT INTO sales.event_snapshots VALUES (1, 1, 1, now(), 'order', '{}');
 END $$;
 
-SELECT event_store.registry_create('room'), event_store.partition_create('work', 2);
+SELECT event_store.registry_create('room'), event_store.partition_create('work', 2), event_store.supervisor_create('boss');
 SET ROLE regress_es_owner;
 SELECT event_store.schedule('nightly', '0 3 * * *', 'SELECT 1');
 RESET ROLE;
@@ -218,6 +218,15 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.partition_resize('work', 2)$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.partition_drop('work')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.partition_for('work', 'k'), event_store.partition_for('work', 1)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.supervisor_create('b')$$, 'ok', 'ok', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.supervisor_start_child('boss', 'pg_catalog.lower(text)')$$, '42883', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.supervisor_terminate_child('00000000-0000-0000-0000-000000000000')$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.child_status()$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT (SELECT count(*) FROM event_store.supervisors), (SELECT count(*) FROM event_store.supervisor_children), (SELECT count(*) FROM event_store.supervision_tree)$$, 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok'),
+	($$SELECT event_store.supervisor_stop('boss')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.supervisor_restart('boss')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$SELECT event_store.supervisor_drop('boss')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
+	($$DELETE FROM event_store.supervisor_definitions$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_counter('a.b'), event_store.metric_drop('a.b')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_sum('a.b')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
 	($$SELECT event_store.metric_last_value('a.b')$$, 'ok', '42501', '42501', '42501', '42501', '42501', '42501'),
