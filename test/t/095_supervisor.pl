@@ -124,6 +124,40 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)");
 wait_for($node, q{SELECT count(*) = 0 FROM event_store.supervisor_children WHERE name = 'orphan'}, 'a child whose transaction never commits ends');
 eval { $session->quit };
 
+# ---- nobody is there to restart it: the scheduler is ended at the same time -------
+
+start_child('left alone');
+$before = pid_of('left alone');
+$node->safe_psql('postgres', q{
+	SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+	WHERE datname = current_database() AND backend_type IN ('event_store scheduler', 'event_store child')});
+wait_for($node, "SELECT count(*) > 0 FROM public.ticks WHERE child = 'left alone' AND pid <> $before", 'the next scheduler restarts what has died before it came');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'event_store child'}),
+	$node->safe_psql('postgres', 'SELECT count(*) FROM event_store.supervisor_children'), 'one process a child');
+$node->safe_psql('postgres', q{SELECT event_store.supervisor_stop('main'), event_store.supervisor_restart('main')});
+
+# ---- a table that is locked when a supervisor fails ------------------------------
+
+$session = session($node);
+$session->query_safe('BEGIN; LOCK TABLE event_store.supervisor_definitions IN SHARE ROW EXCLUSIVE MODE');
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION public.fail_later(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$
+	BEGIN
+		IF EXISTS (SELECT FROM public.ticks WHERE child = 'failing') THEN
+			RAISE 'no more';
+		END IF;
+		INSERT INTO public.ticks (child) VALUES ('failing');
+		RETURN '0';
+	END $$});
+$session->query_safe(q{SELECT event_store.supervisor_start_child('main', 'public.fail_later(jsonb)')});
+wait_for($node, 'SELECT count(*) = 0 FROM event_store.supervisor_children', 'a supervisor fails while its row cannot be written');
+$session->query(q{SAVEPOINT s; SELECT event_store.supervisor_start_child('main', 'public.tick(jsonb)', '{"child": "late"}')});
+is(session_sqlstate($session), '55000', 'it takes no child from then on');
+$session->query_safe('ROLLBACK');
+wait_for($node, q{SELECT state = 'failed' AND problem ->> 'status' = '503' FROM event_store.supervisors}, 'and the row is written as soon as that is possible');
+$session->quit;
+$node->safe_psql('postgres', q{SELECT event_store.supervisor_restart('main')});
+
 # ---- a crash ----------------------------------------------------------------------
 
 start_child('victim');
