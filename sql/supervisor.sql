@@ -153,12 +153,12 @@ SELECT wait_for('SELECT count(*) = 0 FROM event_store.supervisor_children');
 SELECT count(DISTINCT pid) FROM ticks WHERE child = 'later';
 SELECT event_store.supervisor_drop('wild');
 
--- each call finds the path of the store in use at the start, else of none, whatever the one before has set; restarts are told to telemetry
+-- each call finds the settings of the background and the path of the store in use at the start, else of none, whatever the one before has set; restarts are told to telemetry
 SELECT event_store.supervisor_create('shops', max_restarts => 10);
 CREATE FUNCTION wander(args jsonb) RETURNS interval LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO public.ticks (child) VALUES (current_setting('search_path'));
-	PERFORM set_config('search_path', 'elsewhere', false);
+	INSERT INTO public.ticks (child) VALUES (format('%s; %s', current_setting('statement_timeout'), current_setting('search_path')));
+	PERFORM set_config('search_path', 'elsewhere', false), set_config('statement_timeout', '1h', false);
 	RETURN CASE WHEN mod((SELECT count(*) FROM public.ticks WHERE child LIKE '%pg_temp'), 2) = 1 THEN interval '0' END;
 END $$;
 SELECT event_store.supervisor_start_child('shops', 'wander(jsonb)', restart => 'temporary') IS NOT NULL AS started;
