@@ -1,4 +1,4 @@
--- Sessions in memory, as many as :sessions: the time of a call at the first and at the last of them, and until all are gone.
+-- Sessions in memory, as many as :sessions: the time of a call among the first and the last of them, and to free them.
 \set ON_ERROR_STOP on
 \set QUIET on
 SET client_min_messages = warning;
@@ -25,12 +25,10 @@ SELECT public.time_of('stop', :sessions, 1) AS stop \gset
 SELECT format('%s sessions: start %s us a call among the first 1,000, %s us among the last; get %s us and %s us; stop %s us',
 	:there, :first_start, :last_start, :first_get, :last_get, :stop);
 
--- those whose time is over are not found, and swept
+-- those whose time is over are freed by one call
 SELECT count(event_store.session_start('t' || i, '{}', ttl => '1 second')) AS started FROM generate_series(1, :sessions) i \gset
-SELECT clock_timestamp() + interval '1 second' AS over \gset
-DO $$ BEGIN
-	WHILE EXISTS (SELECT FROM event_store.shared_pool() p WHERE p.sessions > 0) LOOP
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-END $$;
-SELECT format('%s sessions whose time is over are swept within %s s', :started, round(extract(epoch FROM clock_timestamp() - :'over'), 2));
+SELECT pg_sleep(1.1) \gset
+SELECT clock_timestamp() AS began \gset
+SELECT event_store.session_sweep(:sessions) \gset
+SELECT format('%s sessions whose time is over, freed in %s ms, %s left', :started,
+	round(1000 * extract(epoch FROM clock_timestamp() - :'began'), 1), sessions) FROM event_store.shared_pool();
