@@ -21,7 +21,7 @@ DATA_built = $(INSTALL_SQL)
 DATA = $(patsubst $(here)%,%,$(wildcard $(here)sql/event_store--*--*.sql))
 
 # Order matters: store makes what the later ones use.
-REGRESS = store append append_many read payload find stream stream_life index order problem hostile telemetry aggregate command verify schema import tenant subscription task schedule event_handler process_manager projection upcast middleware assert condition tenant_life migration tenant_limit tenant_move
+REGRESS = store append append_many read payload find stream stream_life index order problem hostile telemetry aggregate command verify schema import tenant registry session subscription task schedule supervisor event_handler process_manager projection upcast middleware assert condition tenant_life migration tenant_limit tenant_move
 ISOLATION = $(patsubst $(here)test/isolation/specs/%.spec,%,$(sort $(wildcard $(here)test/isolation/specs/*.spec)))
 
 # installcheck makes its own server, for the library must be preloaded; whoever has one that does passes REGRESS_OPTS= and ISOLATION_OPTS

@@ -10,6 +10,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/extension.h"
+#include "base/shared.h"
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "base/xact.h"
@@ -31,10 +32,13 @@
 #include "observe/problem.h"
 #include "observe/series.h"
 #include "runtime/board.h"
+#include "runtime/child_table.h"
 #include "runtime/endpoint.h"
 #include "runtime/launcher.h"
+#include "runtime/names.h"
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
+#include "runtime/session.h"
 #include "runtime/task.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
@@ -53,6 +57,7 @@ _PG_init(void)
 	EsSettingsInit();
 	EsShmemInit();
 	EsXactInit();
+	EsSharedInit();
 	EsProblemLogInit();
 	EsCountersInit();
 	EsExemplarInit();
@@ -80,4 +85,7 @@ _PG_init(void)
 	EsHandlerInlineInit();
 	EsHandlerTaskInit();
 	EsHandlerWaitInit();
+	EsNamesInit();
+	EsSessionInit();
+	EsChildTableInit();
 }

@@ -85,6 +85,17 @@ es_may_use_schema(Oid nspid, Oid role)
 #endif
 }
 
+/* 16 made check_is_member_of_role a matter of SET ROLE. */
+static inline void
+es_check_can_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	check_can_set_role(member, role);
+#else
+	check_is_member_of_role(member, role);
+#endif
+}
+
 static inline bool
 es_owns_database(Oid dbid, Oid role)
 {

@@ -23,6 +23,7 @@ int			es_handler_timeout;
 bool		es_enable_hard_delete;
 int			es_guard;
 bool		es_hot_streams;
+int			es_mailbox_size;
 int			es_mark_interval;
 int			es_max_batch_events;
 int			es_max_event_size;
@@ -31,6 +32,7 @@ int			es_max_json_depth;
 int			es_max_metrics;
 int			es_max_name_length;
 int			es_max_query_terms;
+int			es_max_registered;
 int			es_max_series;
 int			es_max_stores;
 int			es_max_stream_locks;
@@ -43,6 +45,9 @@ char	   *es_problem_language;
 double		es_problem_log_rate;
 int			es_problem_log_size;
 bool		es_require_tenant;
+int			es_session_max;
+int			es_session_max_bytes;
+int			es_shared_pool_size;
 int			es_store_cache_size;
 int			es_stream_cache_size;
 int			es_task_timeout;
@@ -208,6 +213,12 @@ EsSettingsInit(void)
 							 &es_hot_streams,
 							 false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.mailbox_size",
+							"Messages that wait for a session at most.",
+							NULL,
+							&es_mailbox_size,
+							100, 1, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.mark_interval",
 							"Shortest time between two moves of a store's durable mark.",
 							"Readers on standbys, on logical copies and in REPEATABLE READ see new events after this time.",
@@ -256,6 +267,12 @@ EsSettingsInit(void)
 							&es_max_query_terms,
 							1000, 1, 100000,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.max_registered",
+							"Names that sessions hold in registries, over all databases.",
+							"Shared memory is reserved for each.",
+							&es_max_registered,
+							10000, 16, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.max_series",
 							"Label sets of metrics that are counted apart, over all databases.",
 							"Shared memory is reserved for each; what comes beyond is counted together, in one series of its metric.",
@@ -328,6 +345,24 @@ EsSettingsInit(void)
 							 &es_require_tenant,
 							 false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.session_max",
+							"Sessions of applications in shared memory, over all databases.",
+							"Shared memory is reserved for each.",
+							&es_session_max,
+							1000, 16, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.session_max_bytes",
+							"Largest data of a session of an application, as jsonb.",
+							NULL,
+							&es_session_max_bytes,
+							8192, 64, 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.shared_pool_size",
+							"Shared memory for values of registries, messages and sessions.",
+							"What was never used costs address space only.",
+							&es_shared_pool_size,
+							16 * 1024, 64, 1024 * 1024 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.store_cache_size",
 							"Stores that a session remembers.",
 							"What is known of the store not used for longest is freed.",

@@ -20,6 +20,10 @@
  * The spinlock of a store's usage (log/admit) is taken while holding a
  * heavyweight lock or none, and nothing is taken under it.
  *
+ * ES_LWLOCK_CHILDREN, ES_LWLOCK_NAMES and ES_LWLOCK_SESSIONS stand alone but
+ * for the spinlocks of the pool (base/shared), which may be taken under
+ * anything, and of mailboxes, under nothing.
+ *
  * ES_LWLOCK_PROBLEMS stands alone: it is taken while an error is reported, when
  * whoever raised it holds none of the others.
  *

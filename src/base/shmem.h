@@ -10,6 +10,9 @@
 typedef enum EsLWLock
 {
 	ES_LWLOCK_PROBLEMS,			/* the log of problems (observe/problem_log) */
+	ES_LWLOCK_CHILDREN,			/* children of supervisors (runtime/child_table) */
+	ES_LWLOCK_NAMES,			/* names in registries (runtime/names) */
+	ES_LWLOCK_SESSIONS,			/* sessions of applications (runtime/session_table) */
 	ES_LWLOCK_STORES,			/* which store has which slot (log/horizon) */
 	ES_LWLOCK_WORKERS,			/* the schedulers of the databases (runtime) */
 	ES_LWLOCK_COUNTERS,			/* what is added to counters (observe/counters) */

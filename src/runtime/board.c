@@ -155,7 +155,7 @@ es_board_has_scheduler(Oid dbid)
 	return find_database(dbid) != NULL;
 }
 
-/* Let the scheduler of a database look.  May be called anywhere. */
+/* Let the scheduler of a database look; if it has none, ask for one.  May be called anywhere. */
 void
 es_board_wake(Oid dbid)
 {
@@ -163,6 +163,8 @@ es_board_wake(Oid dbid)
 
 	if (database != NULL)
 		set_latch_of(database->proc);
+	else
+		es_wake_ask_for_watcher(dbid);
 }
 
 /* --- the scheduler --- */

@@ -6,8 +6,8 @@
  * database that has the extension.  Only a scheduler can see whether its database
  * has it, so the launcher starts one in each database in turn, and a scheduler
  * that finds no extension leaves at once.  Then the launcher waits until a
- * store of that database comes into use, which happens in a session after
- * CREATE EXTENSION.
+ * store of that database comes into use, or it has children of supervisors,
+ * which happens in a session after CREATE EXTENSION.
  *
  * The life of a place in the shared table:
  *
@@ -41,6 +41,7 @@
 #include "base/shmem.h"
 #include "log/wake.h"
 #include "observe/series.h"
+#include "runtime/child_table.h"
 #include "runtime/launcher.h"
 #include "runtime/vacate.h"
 
@@ -216,8 +217,11 @@ scan_databases(void)
 
 	hash_seq_init(&status, databases);
 	while ((database = hash_seq_search(&status)) != NULL)
-		if (!database->exists && database->place == NONE)
+		if (database->exists)
+			database->absent = database->absent && !es_children_in(database->dbid);
+		else if (database->place == NONE)
 		{
+			es_children_forget(database->dbid);
 			es_series_forget_database(database->dbid);
 			hash_search(databases, &database->dbid, HASH_REMOVE, NULL);
 		}

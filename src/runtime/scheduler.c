@@ -1,7 +1,7 @@
 /*
  * scheduler.c
- *		The scheduler of a database: moves the durable marks of its stores, and
- *		hands its tasks to workers (runtime/queue).
+ *		The scheduler of a database: moves the durable marks of its stores, hands
+ *		its tasks to workers (runtime/queue) and restarts children (runtime/child).
  *
  * The scheduler sleeps until a commit moves the horizon of a store (log/wake),
  * a task is registered or poked, or a worker is done (runtime/pool).  Tasks
@@ -36,6 +36,8 @@
 #include "log/slot.h"
 #include "log/wake.h"
 #include "observe/series.h"
+#include "runtime/child.h"
+#include "runtime/child_table.h"
 #include "runtime/launcher.h"
 #include "runtime/queue.h"
 #include "runtime/transact.h"
@@ -93,6 +95,7 @@ serve_tasks(bool all)
 	if (es_queue_look(all))
 		moved = true;
 	es_queue_turn();
+	es_children_turn();
 }
 
 static void
@@ -202,7 +205,11 @@ has_work(void)
 	free = es_database_is_free(MyDatabaseId);
 	CommitTransactionCommand();
 	if (!installed)
+	{
 		how = ES_SCHEDULER_ABSENT;
+		es_children_forget(MyDatabaseId);
+		es_children_tidy();
+	}
 	return installed && free;
 }
 

@@ -26,6 +26,7 @@
 #include "utils/wait_event.h"
 
 #include "base/compat.h"
+#include "runtime/child_table.h"
 #include "runtime/launcher.h"
 #include "runtime/pool.h"
 #include "runtime/vacate.h"
@@ -77,8 +78,10 @@ vacate_database(const char *name)
 
 	/* the work of tasks is broken off, and if one does not listen, its worker is ended */
 	(void) es_pool_ask_to_leave(dbid, SIGINT);
+	(void) es_children_ask_to_leave(dbid, SIGTERM);
 	while (es_schedulers_ask_to_leave(dbid) +
-		   es_pool_ask_to_leave(dbid, GetCurrentTimestamp() < patience ? 0 : SIGTERM) > 0 &&
+		   es_pool_ask_to_leave(dbid, GetCurrentTimestamp() < patience ? 0 : SIGTERM) +
+		   es_children_ask_to_leave(dbid, 0) > 0 &&
 		   GetCurrentTimestamp() < deadline)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# make bench: what the extension costs against plain PostgreSQL, on a private server, in about four minutes.
+# make bench: what the extension costs against plain PostgreSQL, on a private server, in about five minutes.
 # The table and plots of it are left in build/bench.
 #   BENCH_SECS  seconds a slice (3)     BENCH_REPS  repetitions (3)     BENCH_ONLY  run only the work whose name matches
 # Each piece of work runs in slices, the floor's and ours in turn, and a ratio is the median over the repetitions of the ratio
@@ -176,7 +176,8 @@ slice() {
 es_setup
 es_build
 es_server_start -c fsync=on -c shared_buffers=1GB -c wal_buffers=64MB -c max_wal_size=4GB -c checkpoint_timeout=60min -c jit=off \
-	-c autovacuum=off -c max_connections=100
+	-c autovacuum=off -c max_connections=100 \
+	-c event_store.session_max=100000 -c event_store.shared_pool_size=64MB
 work=$ES_RUN
 postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
 es_psql -q -d postgres -c 'CREATE DATABASE bench'
@@ -213,6 +214,24 @@ if [[ model =~ ${BENCH_ONLY:-.} ]]; then . "$here/model.sh"; fi
 if [[ telemetry =~ ${BENCH_ONLY:-.} ]]; then
 	echo
 	sql -v calls=2000 -v rounds=$((reps * 10)) -v samples=10000000 -f - <"$here/telemetry.sql"
+fi
+if [[ session =~ ${BENCH_ONLY:-.} ]]; then
+	echo
+	sql -v sessions=100000 -f - <"$here/session.sql"
+fi
+if [[ registry =~ ${BENCH_ONLY:-.} ]]; then
+	echo
+	sql -c "SELECT event_store.registry_create('bench')" -c "SELECT event_store.register('bench', 'k', '{}')" -c "SELECT pg_sleep(3600)" >/dev/null 2>&1 &
+	holder=$!
+	until [[ $(sql -c "SELECT event_store.registry_count('bench')" 2>/dev/null) == 1 ]]; do sleep 0.1; done
+	pgbench_rate() { # CLIENTS, the script on stdin
+		es_as_postgres pgbench -n -M prepared -c "$1" -j 2 -T "$secs" -f - 2>&1 | sed -n 's/^tps = \([0-9]*\).*/\1/p'
+	}
+	lookups=$(echo 'SELECT pid FROM event_store.lookup('"'bench'"', '"'k'"');' | pgbench_rate 8)
+	selects=$(echo 'SELECT 1;' | pgbench_rate 8)
+	echo "registry lookups by 8 clients: $lookups a second, where SELECT 1 has $selects"
+	sql -c "SELECT pg_terminate_backend(pid) FROM event_store.lookup('bench', 'k')" >/dev/null
+	wait $holder || true
 fi
 if [[ task =~ ${BENCH_ONLY:-.} ]]; then
 	echo

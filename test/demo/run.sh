@@ -340,6 +340,44 @@ echo
 say "SELECT event_store.prometheus()"
 sql -c "SELECT event_store.prometheus()" >"$work/metrics"
 grep -E '^event_store_(events_appended_total|append_calls_total)\{.*"'$store'"' "$work/metrics" | head -n 2 | sed 's/^/       /'
+cat <<END
+
+11. Work that must live
+   A supervisor keeps functions alive: each is called again and again in a process of its own, and says when it wants to be called
+   next. One that is killed comes back.
+
+END
+# await_sql SQL: until it returns true
+await_sql() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		[[ $(sql -c "$1") != t ]] || return 0
+		sleep 0.1
+	done
+	fail "waited in vain for: $1"
+}
+tree="SELECT * FROM event_store.supervision_tree"
+watch="CREATE FUNCTION watch(args jsonb) RETURNS interval LANGUAGE sql RETURN interval '1 minute'"
+flaky="CREATE FUNCTION flaky(args jsonb) RETURNS interval LANGUAGE sql RETURN interval '1 ms' / (nextval('calls') = 1)::int"
+supervisor="SELECT event_store.supervisor_create('keepers', max_restarts => 3, max_seconds => 5)"
+say "$watch" "$supervisor" "SELECT event_store.supervisor_start_child('keepers', 'watch(jsonb)', name => 'watch')" \
+	"SELECT pg_terminate_backend(pid) FROM event_store.supervisor_children WHERE name = 'watch'"
+sql -c "SET search_path = $store" -c "CREATE SEQUENCE calls" -c "$watch" -c "$flaky" -c "$supervisor" \
+	-c "SELECT event_store.supervisor_start_child('keepers', 'watch(jsonb)', name => 'watch')" \
+	-c "SELECT pg_terminate_backend(pid) FROM event_store.supervisor_children WHERE name = 'watch'" >/dev/null
+await_sql "SELECT restarts = 1 AND state = 'waiting' FROM event_store.supervisor_children"
+show "$store" "$tree"
+cat <<END
+
+   One that keeps failing is given up: the fourth restart in five seconds is one too many, and the supervisor has failed, with
+   all its children. It says so and waits for somebody to mend that.
+
+END
+say "$flaky"
+value "$store" "SELECT event_store.supervisor_start_child('keepers', 'flaky(jsonb)', name => 'flaky') IS NOT NULL"
+await_sql "SELECT state = 'failed' AND children = 0 FROM event_store.supervisors"
+show "$store" "$tree" "SELECT problem ->> 'detail' AS problem FROM event_store.supervisors"
+
 loans=$SHARED/data/bpic2012.xes.gz
 if [[ -n ${LARGE:-} && -r $loans ]]; then
 	. "$here/loans.sh"

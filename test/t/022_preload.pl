@@ -22,6 +22,8 @@ for my $case (
 	[ 'CREATE EXTENSION', 'empty', 'CREATE EXTENSION event_store' ],
 	[ 'an append', 'postgres', 'SELECT * FROM ' . append('s-1') ],
 	[ 'a read', 'postgres', 'SELECT * FROM event_store.read_all()' ],
+	[ 'a supervisor', 'postgres', q{SELECT event_store.supervisor_create('s')} ],
+	[ 'a look at its children', 'postgres', 'SELECT * FROM event_store.supervision_tree' ],
 	[ 'an UPDATE of events', 'postgres', 'UPDATE event_log SET version = 7' ])
 {
 	my ($name, $database, $sql) = @$case;
