@@ -3,29 +3,18 @@
  *		One step of a task: as whom, where, for how long, and what if it fails.
  *
  * The step runs in a transaction of its own, as the task's owner and not as the
- * superuser that the worker is.  What it does may be code of anybody whom the
- * owner trusts, so it must find no way back: in the security-restricted
- * operation it cannot change roles, and nothing that it leaves behind runs
- * later as somebody else.  An owner who can become the superuser anyway is
- * spared the restrictions.
- *
- * What a step leaves in the session is taken away before the next one, which
- * may be somebody else's.
+ * superuser that the worker is (runtime/identity).  What it leaves in the
+ * session is taken away before the next one, which may be somebody else's.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
-#include "commands/prepare.h"
-#include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -37,63 +26,13 @@
 #include "base/settings.h"
 #include "observe/problem.h"
 #include "runtime/backoff.h"
+#include "runtime/identity.h"
 #include "runtime/registration.h"
 #include "runtime/run.h"
 #include "runtime/transact.h"
 #include "store/tenant.h"
 
 #define SUSPENDED_INTERVAL	10000	/* ms until a task of a suspended tenant is looked at again */
-
-/* The identity of the worker, while it has another one. */
-typedef struct Identity
-{
-	Oid			user;
-	int			security;
-	int			level;			/* of settings */
-} Identity;
-
-/* --- as whom and where --- */
-
-static void
-become(Identity *self, const EsTask *task)
-{
-	GetUserIdAndSecContext(&self->user, &self->security);
-	self->level = NewGUCNestLevel();
-	es_tenant_enter(task->store != NULL ? task->store->nspid : InvalidOid);
-	if (is_member_of_role(task->owner, self->user))
-		SetUserIdAndSecContext(task->owner, self->security);
-	else
-		SetUserIdAndSecContext(task->owner,
-							   self->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-}
-
-static void
-become_self(const Identity *self)
-{
-	AtEOXact_GUC(false, self->level);
-	SetUserIdAndSecContext(self->user, self->security);
-}
-
-static void
-drop_temporary(void *argument)
-{
-	ResetTempTableNamespace();
-}
-
-/* Take away what a step may have left in the session, outside of its transaction. */
-static void
-forget_session(void)
-{
-	Oid			temporary;
-	Oid			toast;
-
-	GetTempNamespaceState(&temporary, &toast);
-	if (OidIsValid(temporary))
-		(void) es_transact(drop_temporary, NULL);
-	LockReleaseSession(USER_LOCKMETHOD);
-	DropAllPreparedStatements();
-	ResetSequenceCaches();
-}
 
 /* --- what there is to do --- */
 
@@ -149,7 +88,7 @@ run(EsTask *task, EsRunOutcome *outcome, volatile bool *timed_out)
 {
 	EsRegistration registration;
 	const EsTaskKind *kind;
-	Identity	self;
+	EsIdentity	self;
 	EsDeadline	deadline;
 	MemoryContext context = CurrentMemoryContext;
 
@@ -168,7 +107,7 @@ run(EsTask *task, EsRunOutcome *outcome, volatile bool *timed_out)
 	}
 	pgstat_report_activity(STATE_RUNNING, psprintf("event_store %s %s", task->kind, task->name));
 
-	become(&self, task);
+	es_identity_take(&self, task->owner, task->store != NULL ? task->store->nspid : InvalidOid);
 	es_deadline_begin(&deadline, es_task_timeout);
 	PG_TRY();
 	{
@@ -179,7 +118,7 @@ run(EsTask *task, EsRunOutcome *outcome, volatile bool *timed_out)
 		*timed_out = es_deadline_end(&deadline);
 	}
 	PG_END_TRY();
-	become_self(&self);
+	es_identity_give_back(&self);
 	MemoryContextSwitchTo(context);
 	outcome->steps++;
 
@@ -323,7 +262,7 @@ es_run_step(const EsAssignment *assignment, EsRunOutcome *outcome)
 		MemoryContextSwitchTo(caller);
 	}
 	PG_END_TRY();
-	forget_session();
+	es_identity_forget_session();
 
 	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && es_pool_cancelled())
 	{

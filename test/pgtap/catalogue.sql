@@ -77,7 +77,7 @@ SELECT results_eq(
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
 	('event_store.drop_tenant(text,text,interval)', 'v', 'u', false, true),
 	('event_store.durable_mark()', 's', 'r', true, true),
-	('event_store.each_tenant(text)', 'v', 'u', false, true),
+	('event_store.each_tenant(text,integer)', 'v', 'u', false, true),
 	('event_store.enable_tags()', 'v', 'u', false, true),
 	('event_store.event(uuid)', 's', 'r', true, true),
 	('event_store.expected_version(bigint)', 'i', 's', true, true),
