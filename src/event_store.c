@@ -33,6 +33,7 @@
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
 #include "runtime/task.h"
+#include "runtime/upkeep.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -71,6 +72,7 @@ _PG_init(void)
 	EsVacateInit();
 	EsTaskInit();
 	EsScheduleInit();
+	EsUpkeepInit();
 	EsEndpointInit();
 	EsDeliveryInit();
 }

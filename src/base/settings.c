@@ -52,6 +52,7 @@ char	   *es_tenant;
 uint64		es_tenant_set_in;
 char	   *es_tenant_name_pattern;
 char	   *es_tenant_shared_schemas;
+bool		es_upkeep;
 
 static const struct config_enum_entry guard_options[] = {
 	{"off", ES_GUARD_OFF},
@@ -369,6 +370,12 @@ EsSettingsInit(void)
 							   &es_tenant_shared_schemas,
 							   "public",
 							   PGC_SUSET, GUC_LIST_INPUT, check_schemas, NULL, NULL);
+	DefineCustomBoolVariable("event_store.upkeep",
+							 "Lets workers purge dropped tenants, keep pools filled and go on with rollouts.",
+							 "With off this waits for calls of the procedures.",
+							 &es_upkeep,
+							 true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("event_store");
 }

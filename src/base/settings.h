@@ -54,6 +54,7 @@ extern char *es_tenant;
 extern uint64 es_tenant_set_in; /* es_xact_number() or ES_SET_BY_CONFIGURATION */
 extern char *es_tenant_name_pattern;
 extern char *es_tenant_shared_schemas;
+extern bool es_upkeep;
 
 extern bool es_is_language_tag(const char *tag);
 

@@ -39,8 +39,13 @@
 #include "store/tenant_clone.h"
 #include "store/tenant_life.h"
 #include "store/tenant_records.h"
+#include "store/upkeep.h"
 
-#define MAX_POOL	10000
+#define MAX_POOL		10000
+#define MAX_RELATIONS	5		/* that a step of a purge drops */
+#define BUSY_INTERVAL	10000	/* ms until a tenant that was in use is tried again */
+
+const EsUpkeepHooks *es_upkeep_hooks = NULL;
 
 /*
  * The schema of a template, a tenant's or any other, which must be the
@@ -136,6 +141,7 @@ es_tenant_make_schema(const char *name, const char *template, bool with_data, bo
 			continue;			/* somebody has broken it */
 		es_statement_rename_schema(schema, name);
 		es_tenant_records_rename(schema, name);
+		es_upkeep_hooks->pool_taken(template, with_data);
 		return store->number;
 	}
 	return make_schema(name, template, with_data, with_grants);
@@ -172,6 +178,7 @@ es_tenant_drop_later(Relation registry, HeapTuple row, const EsTenant *tenant, c
 			  DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													  TimestampTzGetDatum(GetCurrentTimestamp()),
 													  PointerGetDatum(keep))));
+	es_upkeep_hooks->tenant_dropped(NameStr(tenant->name), true);
 }
 
 static char *
@@ -213,6 +220,7 @@ event_store_restore_tenant(PG_FUNCTION_ARGS)
 	require_dropping(name, row_state(registry, row), false);
 	set_state(registry, row, "active", 0);
 	table_close(registry, NoLock);
+	es_upkeep_hooks->tenant_dropped(name, false);
 	PG_RETURN_VOID();
 }
 
@@ -308,6 +316,35 @@ try_purge_part(const char *name, int max_relations, Purged *purged)
 	}
 	PG_END_TRY();
 	return succeeded;
+}
+
+/* Purge a part of a dropped tenant whose time has come. */
+EsUpkeepNext
+es_tenant_purge_step(const char *name, TimestampTz *at)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	HeapTuple	row = es_tenant_row(registry, name);
+	EsTenant	tenant;
+	Purged		purged;
+	bool		isnull = true;
+
+	*at = 0;
+	if (row != NULL)
+	{
+		Datum		time = heap_getattr(row, TENANT_PURGE_AFTER + 1, RelationGetDescr(registry), &isnull);
+
+		*at = isnull ? 0 : DatumGetTimestampTz(time);
+	}
+	table_close(registry, AccessShareLock);
+	if (!es_tenant_find(name, &tenant) || !tenant.dropping)
+		return ES_UPKEEP_DONE;
+	if (*at > GetCurrentTimestamp())
+		return ES_UPKEEP_LATER;
+	es_tenant_require_owner(&tenant);
+	if (try_purge_part(name, MAX_RELATIONS, &purged))
+		return purged == PURGED_PART ? ES_UPKEEP_MORE : ES_UPKEEP_DONE;
+	*at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_INTERVAL);
+	return ES_UPKEEP_LATER;
 }
 
 /* The tenants to purge, in the memory context. */
@@ -451,6 +488,35 @@ drop_from_pool(const char *template, bool with_data)
 	AtEOXact_GUC(true, level);
 }
 
+/* Bring the pool of the current role one schema nearer to a size. */
+EsUpkeepNext
+es_tenant_pool_step(int size, const char *template, bool with_data)
+{
+	int64		surplus = count_pool(template, with_data) - size;
+
+	if (surplus == 0)
+		return ES_UPKEEP_DONE;
+	if (surplus > 0)
+		drop_from_pool(template, with_data);
+	else
+		add_to_pool(template, with_data);
+	return ES_UPKEEP_MORE;
+}
+
+/* Refuse a size that no pool can have, and a template that the caller may not use. */
+void
+es_tenant_pool_check(int size, const char *template)
+{
+	if (size < 0 || size > MAX_POOL)
+		ereport(ERROR,
+				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "size")),
+							"size is not between 0 and %d", MAX_POOL),
+				 errhint("Say how many schemas are to be ready.")));
+	es_require_writable();
+	if (template != NULL && size > 0)
+		(void) es_tenant_template_schema(template);
+}
+
 /* fill_tenant_pool(size, template, with_data) */
 Datum
 event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
@@ -463,14 +529,7 @@ event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
 
 	es_require_argument(fcinfo, 2, "with_data");
 	with_data = PG_GETARG_BOOL(2);
-	if (size < 0 || size > MAX_POOL)
-		ereport(ERROR,
-				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "size")),
-							"size is not between 0 and %d", MAX_POOL),
-				 errhint("Say how many schemas are to be ready.")));
-	es_require_writable();
-	if (template != NULL && size > 0)
-		(void) es_tenant_template_schema(template);
+	es_tenant_pool_check(size, template);
 	surplus = count_pool(template, with_data) - size;
 	for (int64 i = 0; i < Abs(surplus); i++)
 	{

@@ -39,6 +39,7 @@
 #include "store/tenant.h"
 #include "store/tenant_life.h"
 #include "store/tenant_records.h"
+#include "store/upkeep.h"
 #include "store/migration.h"
 
 /* Nobody else makes, changes or drops a tenant of this name until we are done. */
@@ -198,6 +199,7 @@ es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
 	}
 	es_store_unregister(number);
 	es_tenant_records_forget(NameStr(tenant->name));
+	es_upkeep_hooks->tenant_dropped(NameStr(tenant->name), false);
 	CatalogTupleDelete(registry, &row->t_self);
 	CacheInvalidateRelcache(registry);
 	CommandCounterIncrement();

@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 22), ('type', 5), ('view', 16)$$,
+	$$VALUES ('cast', 4), ('table', 23), ('type', 5), ('view', 16)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -105,6 +105,7 @@ SELECT results_eq(
 	('event_store.import_tenant(text,regclass)', 'v', 'u', false, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
+	('event_store.keep_tenant_pool(integer,text,boolean)', 'v', 'u', false, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.link_event(text,uuid,event_store.expected_version)', 'v', 'u', false, true),
 	('event_store.list_aggregates(text,text,bigint,text)', 's', 'r', false, true),
@@ -269,7 +270,7 @@ SELECT results_eq(
 	('event_store.rollout_tenant', ''), ('event_store.schedule', ''), ('event_store.store_registry', ''), ('event_store.task', ''),
 	('event_store.telemetry_attachments', ''), ('event_store.tenant_domain', ''), ('event_store.tenant_limit', ''),
 	('event_store.tenant_migrated', ''), ('event_store.tenant_migration', ''), ('event_store.tenant_pool', ''),
-	('event_store.tenant_registry', ''), ('event_store.upcaster_registry', '')$$,
+	('event_store.tenant_pool_target', ''), ('event_store.tenant_registry', ''), ('event_store.upcaster_registry', '')$$,
 	'every table of the extension is dumped, whole, but that of failures of tasks');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,

@@ -20,6 +20,7 @@ my $root = "$FindBin::RealBin/../..";
 my $node = new_node('main', conf => qq{
 max_prepared_transactions = 2
 shared_preload_libraries = 'event_store, event_store_http'
+max_worker_processes = 32
 });
 my %manual = map { (m{([^/]+)$})[0] => slurp_file($_) } "$root/README.md", glob("$root/doc/*.md");
 
