@@ -33,6 +33,7 @@
 #include "runtime/pool.h"
 #include "runtime/schedule.h"
 #include "runtime/task.h"
+#include "runtime/tidy.h"
 #include "runtime/upkeep.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
@@ -73,6 +74,7 @@ _PG_init(void)
 	EsTaskInit();
 	EsScheduleInit();
 	EsUpkeepInit();
+	EsTidyInit();
 	EsEndpointInit();
 	EsDeliveryInit();
 }

@@ -105,6 +105,7 @@ SELECT results_eq(
 	('event_store.import_tenant(text,regclass)', 'v', 'u', false, true),
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
+	('event_store.keep_store_tidy(boolean)', 'v', 'u', false, true),
 	('event_store.keep_tenant_pool(integer,text,boolean)', 'v', 'u', false, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.link_event(text,uuid,event_store.expected_version)', 'v', 'u', false, true),

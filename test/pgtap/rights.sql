@@ -150,6 +150,7 @@ INSERT INTO matrix (command, super, owner, admin, writer, reader, guest, nobody)
 	($$SELECT event_store.set_stream_metadata('order-1', '{}', '1 day', 1)$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	-- the answer to one who may not change it tells nothing of the stream
 	($$SELECT event_store.truncate_stream('nothing', 1)$$, 'VE003', 'VE003', 'VE003', '42501', '42501', '42501', 'VE006'),
+	($$SELECT event_store.keep_store_tidy()$$, 'ok', 'ok', '42501', '42501', '42501', '42501', 'VE006'),
 	($$CALL event_store.scavenge_store()$$, 'ok', 'ok', 'ok', '42501', '42501', '42501', 'VE006'),
 	($$SELECT event_store.stream_metadata('order-1')$$, 'ok', 'ok', 'ok', 'ok', 'ok', '42501', 'VE006'),
 	($$SELECT event_store.link_event('links', '00000000-0000-4000-8000-000000000001')$$, 'ok', 'ok', 'ok', 'ok', '42501', '42501', 'VE006'),

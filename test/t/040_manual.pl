@@ -166,9 +166,9 @@ for my $setting (
 	$default = '0700' if $name eq 'event_store_http.socket_permissions' && $default eq oct('0700');
 	# kB and ms are written as is fit
 	$default = '1 MB' if $name eq 'event_store.max_event_size' && $default eq '1024';
-	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB)? \|[^|]*\|[^|]*$context/m,
+	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB| min| s)? \|[^|]*\|[^|]*$context/m,
 		"$name is described with its default");
-	like($manual{'README.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB)? \|/m, "$name is in README.md");
+	like($manual{'README.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB| min| s)? \|/m, "$name is in README.md");
 }
 
 for my $sqlstate (

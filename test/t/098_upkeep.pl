@@ -1,5 +1,5 @@
-# Work on tenants that nobody calls for: drops are purged, pools filled,
-# rollouts go on; and a query for all tenants by workers of its own.
+# Work that nobody calls for: dropped tenants are purged, pools filled, rollouts
+# go on, stores are tidied; and a query for all tenants by workers of its own.
 
 use strict;
 use warnings FATAL => 'all';
@@ -11,7 +11,7 @@ use ESTest;
 use ESTest::Client;
 use Test::More;
 
-my $node = new_node('main', conf => "event_store.upkeep = on\n");
+my $node = new_node('main', conf => "event_store.upkeep = on\nevent_store.tidy_interval = 1s\n");
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -81,12 +81,24 @@ $node->stop('immediate');
 $node->start;
 wait_for($node, q{SELECT state = 'finished' AND done = 4 FROM event_store.rollouts WHERE rollout = 2}, 'after a crash it goes on by itself');
 
-# --- what a store needs is scheduled ---
+# --- stores ---
 
-sql(q{SELECT event_store.append_event('s', 'T') FROM generate_series(1, 3);
-	SELECT event_store.set_stream_metadata('s', max_count => 1);
+# systems 2.2: ids of commands are remembered for event_store.command_retention
+sql(q{SELECT event_store.append_event('s' || n, 'T') FROM generate_series(1, 2) n, generate_series(1, 1500);
+	SELECT event_store.set_stream_metadata('s' || n, max_count => 1) FROM generate_series(1, 2) n;
+	INSERT INTO event_commands (command_id, request, dispatched_at, result)
+	SELECT gen_random_uuid(), 1, now() - days * interval '1 day', '{}' FROM unnest('{6,8}'::int[]) days;
+	SELECT event_store.keep_store_tidy()});
+wait_for($node, 'SELECT count(*) = 2 FROM event_log', 'a store that is kept tidy has no event that limits hide');
+wait_for($node, q{SELECT count(*) = 1 AND min(dispatched_at) > now() - interval '7 days' FROM event_commands}, 'and no command older than a week');
+is(tasks(), 'tidy tidy', 'by a task');
+sql(q{SELECT event_store.append_event('s1', 'T')});
+wait_for($node, 'SELECT count(*) = 2 AND max(version) = 1501 FROM event_log', 'again and again');
+sql('SELECT event_store.keep_store_tidy(false)');
+is(tasks(), '', 'until it is taken back');
+sql(q{SELECT event_store.append_event('s1', 'T');
 	SELECT event_store.schedule('scavenge', '100 ms', 'CALL event_store.scavenge_store()')});
-wait_for($node, 'SELECT count(*) = 1 FROM event_log', 'scavenge_store can be scheduled');
+wait_for($node, 'SELECT count(*) = 2 FROM event_log', 'scavenge_store can be scheduled');
 sql(q{SELECT event_store.unschedule('scavenge')});
 
 # --- off ---
