@@ -364,6 +364,46 @@ SELECT tenant, problem ->> 'detail' AS problem FROM event_store.each_tenant($$SE
 	WHERE EXISTS (SELECT FROM event_store.tenant_residue(name))$$) WHERE tenant = 'zz';
 SELECT count(*) FROM event_store.tenant_residue('zz');
 ROLLBACK;
+-- several at once, in workers: each in a transaction of its own, a failure is an answer
+SELECT tenant, result, problem ->> 'detail' AS problem FROM event_store.each_tenant(
+	$$SELECT event_store.current_tenant() AS t, first_version FROM event_store.append_event('s', CASE event_store.current_tenant() WHEN 'gamma' THEN '' ELSE 'T' END)$$, 2)
+ORDER BY tenant;
+SELECT * FROM event_store.with_tenant('acme', 'SELECT version FROM event_store.read_stream(''s'')') AS (version bigint);
+SELECT bool_and((result #>> '{ok,0,pid}')::int <> pg_backend_pid()) AS elsewhere, bool_and(result #>> '{ok,0,role}' = current_user) AS as_me
+FROM event_store.each_tenant('SELECT pg_backend_pid() AS pid, current_user AS role', 8) WHERE result IS NOT NULL;
+SELECT tenant, problem ->> 'detail' AS problem FROM event_store.each_tenant('SET search_path = plain', 2) ORDER BY tenant;
+SELECT tenant, result, problem ->> 'detail' AS problem, problem ->> 'sqlstate' AS sqlstate FROM event_store.each_tenant(
+	$$SELECT pg_terminate_backend(pg_backend_pid()) WHERE event_store.current_tenant() = 'gamma'$$, 2) ORDER BY tenant;
+SELECT length(result #>> '{ok,0,t}') FROM event_store.each_tenant($$SELECT repeat('x', 1000000) AS t$$, 2) WHERE result IS NOT NULL;
+SELECT event_store.each_tenant('SELECT 1', 0);
+SELECT event_store.each_tenant('SELECT 1', 1025);
+SELECT event_store.each_tenant('SELECT 1', NULL);
+BEGIN;
+SELECT event_store.each_tenant('SELECT 1', 2);
+ROLLBACK;
+CREATE TABLE public.locked (i int);
+DO $$ BEGIN INSERT INTO public.locked VALUES (1); PERFORM event_store.each_tenant('SELECT 1', 2); END $$;
+DO $$ BEGIN
+	LOCK TABLE public.locked IN EXCLUSIVE MODE;
+	PERFORM event_store.each_tenant('INSERT INTO public.locked VALUES (1)', 2);
+END $$;
+SELECT count(*) FROM public.locked;
+DROP TABLE public.locked;
+-- never as more than the caller
+CREATE ROLE regress_es_t3;
+SELECT datdba::regrole AS dba FROM pg_database WHERE datname = current_database() \gset
+ALTER DATABASE :DBNAME OWNER TO regress_es_t3;
+SELECT event_store.grant_tenant('acme', 'regress_es_t3');
+SET ROLE regress_es_t3;
+SELECT tenant, result #> '{ok,0}' AS row, problem ->> 'sqlstate' AS sqlstate
+FROM event_store.each_tenant('SELECT current_user AS role, pg_has_role(''pg_monitor'', ''USAGE'') AS monitor', 2) ORDER BY tenant;
+SELECT problem ->> 'detail' AS problem FROM event_store.each_tenant(format('SET ROLE %I', :'dba'), 2) WHERE tenant = 'acme';
+SELECT problem ->> 'detail' AS problem FROM event_store.each_tenant('RESET SESSION AUTHORIZATION', 2) WHERE tenant = 'acme';
+SELECT problem ->> 'detail' AS problem FROM event_store.each_tenant('CREATE TEMP TABLE t (i int)', 2) WHERE tenant = 'acme';
+RESET ROLE;
+ALTER DATABASE :DBNAME OWNER TO :dba;
+SELECT event_store.revoke_tenant('acme', 'regress_es_t3');
+DROP ROLE regress_es_t3;
 SELECT event_store.drop_tenant(t, t) FROM unnest('{acme,beta,gamma}'::text[]) t;
 
 -- roles: systems 3.3.8

@@ -228,6 +228,19 @@ SELECT count(*) FROM event_store.tenant_pool;
 CALL event_store.fill_tenant_pool(0);
 SELECT count(*) FROM event_store.tenant_pool;
 SELECT nspname FROM pg_namespace WHERE nspname ~ 'pool';
+-- a task keeps it at a size (test/t/098_upkeep.pl lets it work)
+SELECT event_store.keep_tenant_pool(3);
+SELECT event_store.keep_tenant_pool(2, 'p1', true);
+SELECT event_store.keep_tenant_pool(4);
+SELECT event_store.keep_tenant_pool(0, 'p2');
+SELECT replace(k.name, quote_ident(current_user), 'me') AS name, k.owner = current_user::regrole AS mine, t.size, t.template, t.with_data
+FROM event_store.tenant_pool_target t JOIN event_store.tasks k ON k.kind = 'pool' AND k.name ~ 'p1' = (t.template IS NOT NULL) ORDER BY t.size;
+SELECT event_store.keep_tenant_pool(-1);
+SELECT event_store.keep_tenant_pool(NULL);
+SELECT event_store.keep_tenant_pool(1, 'nobody');
+SET ROLE regress_es_app;
+SELECT event_store.keep_tenant_pool(1, 'p1');
+RESET ROLE;
 SELECT count(*) FROM event_store.tenant_migrated WHERE tenant ~ 'pool';
 
 -- dropped, and kept for a while: systems 3.3.12
@@ -236,6 +249,7 @@ SELECT event_store.drop_tenant('p1', 'p1', keep => '-1 day');
 SELECT event_store.drop_tenant('p1', 'p1', keep => '1 day');
 SELECT event_store.drop_tenant('p1', 'p1', keep => '1 day');
 SELECT name, state, purge_after > now() AS later FROM event_store.tenants WHERE name = 'p1';
+SELECT name, owner = current_user::regrole AS mine FROM event_store.tasks WHERE kind = 'purge';
 SELECT event_store.tenant_use('p1');
 SELECT * FROM event_store.with_tenant('p1', 'SELECT 1') AS (n int);
 SET event_store.tenant = 'p1';
@@ -249,6 +263,7 @@ SELECT event_store.clone_tenant('p1', 'p5');
 CALL event_store.purge_tenants();
 SELECT event_store.restore_tenant('p1');
 SELECT name, state, purge_after FROM event_store.tenants WHERE name = 'p1';
+SELECT name FROM event_store.tasks WHERE kind = 'purge';
 SELECT * FROM event_store.with_tenant('p1', 'SELECT type FROM event_store.read_all()') AS (t text);
 SELECT event_store.restore_tenant('p1');
 CALL event_store.purge_tenants('p1');
@@ -264,6 +279,7 @@ SELECT * FROM event_store.tenant_residue('p2');
 SELECT event_store.drop_tenant('p3', 'p3');
 SELECT * FROM event_store.tenant_residue('p3');
 CALL event_store.purge_tenants('p3');
+SELECT name FROM event_store.tasks WHERE kind = 'purge';
 -- interrupted in the middle it can only be finished
 SELECT event_store.create_tenant('half');
 SELECT event_store.add_tenant_domain('half', 'half.example');

@@ -40,6 +40,8 @@
 #include "runtime/schedule.h"
 #include "runtime/session.h"
 #include "runtime/task.h"
+#include "runtime/tidy.h"
+#include "runtime/upkeep.h"
 #include "runtime/vacate.h"
 #include "store/tenant.h"
 
@@ -80,6 +82,8 @@ _PG_init(void)
 	EsVacateInit();
 	EsTaskInit();
 	EsScheduleInit();
+	EsUpkeepInit();
+	EsTidyInit();
 	EsEndpointInit();
 	EsDeliveryInit();
 	EsHandlerInlineInit();

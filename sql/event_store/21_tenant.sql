@@ -139,14 +139,14 @@ IS 'runs a query with parameters for a tenant, and only that';
 REVOKE ALL ON FUNCTION event_store.with_tenant(text, text, "any") FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_store.with_tenant(text, text, "any") TO PUBLIC;
 
-CREATE FUNCTION event_store.each_tenant(query text)
+CREATE FUNCTION event_store.each_tenant(query text, parallel integer DEFAULT 1)
 RETURNS TABLE (tenant text, result jsonb, problem jsonb)
 AS 'MODULE_PATHNAME', 'event_store_each_tenant'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION event_store.each_tenant(text)
-IS 'runs a query for every tenant, one after the other; a failure is an answer and undoes only its own tenant''s part';
-REVOKE ALL ON FUNCTION event_store.each_tenant(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_store.each_tenant(text) TO PUBLIC;
+COMMENT ON FUNCTION event_store.each_tenant(text, integer)
+IS 'runs a query for every tenant, one after the other or several at once; a failure is an answer and undoes only its own tenant''s part';
+REVOKE ALL ON FUNCTION event_store.each_tenant(text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_store.each_tenant(text, integer) TO PUBLIC;
 
 CREATE FUNCTION event_store.pooler_check(previous text DEFAULT NULL, OUT token text, OUT pooler text)
 AS 'MODULE_PATHNAME', 'event_store_pooler_check'

@@ -19,6 +19,7 @@
 
 #define MAX_LANGUAGE_TAG	35	/* what RFC 5646 asks for at least */
 
+int			es_command_retention;
 int			es_handler_timeout;
 bool		es_enable_hard_delete;
 int			es_guard;
@@ -58,6 +59,8 @@ char	   *es_tenant;
 uint64		es_tenant_set_in;
 char	   *es_tenant_name_pattern;
 char	   *es_tenant_shared_schemas;
+int			es_tidy_interval;
+bool		es_upkeep;
 
 static const struct config_enum_entry guard_options[] = {
 	{"off", ES_GUARD_OFF},
@@ -189,6 +192,12 @@ check_schemas(char **newval, void **extra, GucSource source)
 void
 EsSettingsInit(void)
 {
+	DefineCustomIntVariable("event_store.command_retention",
+							"Time for which a store that is kept tidy remembers the ids of commands.",
+							"-1 means for ever.",
+							&es_command_retention,
+							7 * MINS_PER_HOUR * HOURS_PER_DAY, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 	DefineCustomIntVariable("event_store.handler_timeout",
 							"Longest time a telemetry handler may take before it counts as failed.",
 							"0 means no limit.",
@@ -411,6 +420,18 @@ EsSettingsInit(void)
 							   &es_tenant_shared_schemas,
 							   "public",
 							   PGC_SUSET, GUC_LIST_INPUT, check_schemas, NULL, NULL);
+	DefineCustomIntVariable("event_store.tidy_interval",
+							"Time after which a store that is kept tidy is gone through again.",
+							NULL,
+							&es_tidy_interval,
+							SECS_PER_HOUR, 1, INT_MAX / 1000,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable("event_store.upkeep",
+							 "Lets workers purge dropped tenants, keep pools filled, go on with rollouts and tidy stores.",
+							 "With off this waits for calls of the procedures.",
+							 &es_upkeep,
+							 true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("event_store");
 }

@@ -21,6 +21,7 @@ typedef enum EsPooler
 
 #define ES_SET_BY_CONFIGURATION	PG_UINT64_MAX	/* of the server, the database or the role */
 
+extern int	es_command_retention;
 extern int	es_handler_timeout;
 extern bool es_enable_hard_delete;
 extern int	es_guard;
@@ -60,6 +61,8 @@ extern char *es_tenant;
 extern uint64 es_tenant_set_in; /* es_xact_number() or ES_SET_BY_CONFIGURATION */
 extern char *es_tenant_name_pattern;
 extern char *es_tenant_shared_schemas;
+extern int	es_tidy_interval;
+extern bool es_upkeep;
 
 extern bool es_is_language_tag(const char *tag);
 

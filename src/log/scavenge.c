@@ -33,6 +33,7 @@
 #include "log/delete.h"
 #include "log/retention.h"
 #include "log/scan.h"
+#include "log/scavenge.h"
 #include "log/stream.h"
 #include "store/statement.h"
 
@@ -156,6 +157,21 @@ do_batch(Scavenge *s)
 	}
 	table_close(log, NoLock);
 	return count == STREAMS || left == 0;
+}
+
+/*
+ * Do a batch of up to so many events in the store in use, for the streams
+ * whose ids come after *after; tells whether there may be more, after the new
+ * *after.
+ */
+bool
+es_scavenge_step(int64 *after, int64 batch_size)
+{
+	Scavenge	s = {.batch_size = batch_size, .after = *after};
+	bool		more = do_batch(&s);
+
+	*after = s.after;
+	return more;
 }
 
 /* End the transaction, wait, and begin the next. */

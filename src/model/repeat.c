@@ -158,27 +158,32 @@ es_command_remember(EsStore *store, const pg_uuid_t *id, int64 request, const Es
 	SPI_finish();
 }
 
+/* Forget the ids of commands that were dispatched before a time, in the store in use; returns how many. */
+int64
+es_commands_forget(TimestampTz before)
+{
+	EsStore    *store;
+	Relation	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
+	Datum		parameter = TimestampTzGetDatum(before);
+	int64		forgotten;
+
+	SPI_connect();
+	if (SPI_execute_plan(es_statement_plan(store, ES_STMT_FORGET_COMMANDS), &parameter, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not forget commands");
+	forgotten = SPI_processed;
+	SPI_finish();
+	table_close(log, NoLock);
+	return forgotten;
+}
+
 PG_FUNCTION_INFO_V1(event_store_forget_commands);
 
 Datum
 event_store_forget_commands(PG_FUNCTION_ARGS)
 {
-	EsStore    *store;
-	Relation	log;
-	Datum		before;
-	int			result;
-	int64		forgotten;
-
 	es_require_argument(fcinfo, 0, "older_than");
 	es_require_writable();
-	log = es_store_open_log(&store, AccessShareLock, ACL_SELECT);
-	before = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()), PG_GETARG_DATUM(0));
-	SPI_connect();
-	result = SPI_execute_plan(es_statement_plan(store, ES_STMT_FORGET_COMMANDS), &before, NULL, false, 0);
-	if (result != SPI_OK_DELETE)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	forgotten = SPI_processed;
-	SPI_finish();
-	table_close(log, NoLock);
-	PG_RETURN_INT64(forgotten);
+	PG_RETURN_INT64(es_commands_forget(DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+																				TimestampTzGetDatum(GetCurrentTimestamp()),
+																				PG_GETARG_DATUM(0)))));
 }

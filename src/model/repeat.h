@@ -20,5 +20,6 @@ typedef struct EsCommandDone
 
 extern bool es_command_recall(EsStore *store, const pg_uuid_t *id, int64 request, EsCommandDone *done);
 extern void es_command_remember(EsStore *store, const pg_uuid_t *id, int64 request, const EsCommandDone *done);
+extern int64 es_commands_forget(TimestampTz before);
 
 #endif							/* ES_REPEAT_H */

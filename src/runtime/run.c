@@ -3,22 +3,16 @@
  *		One step of a task: as whom, where, for how long, and what if it fails.
  *
  * The step runs in a transaction of its own, as the task's owner and not as the
- * superuser that the worker is (runtime/identity).
- *
- * What a step leaves in the session is taken away before the next one, which
- * may be somebody else's.
+ * superuser that the worker is (runtime/identity).  What it leaves in the
+ * session is taken away before the next one, which may be somebody else's.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
-#include "commands/prepare.h"
-#include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -38,29 +32,6 @@
 #include "store/tenant.h"
 
 #define SUSPENDED_INTERVAL	10000	/* ms until a task of a suspended tenant is looked at again */
-
-/* --- what a step leaves behind --- */
-
-static void
-drop_temporary(void *argument)
-{
-	ResetTempTableNamespace();
-}
-
-/* Take away what a step may have left in the session, outside of its transaction. */
-static void
-forget_session(void)
-{
-	Oid			temporary;
-	Oid			toast;
-
-	GetTempNamespaceState(&temporary, &toast);
-	if (OidIsValid(temporary))
-		(void) es_transact(drop_temporary, NULL);
-	LockReleaseSession(USER_LOCKMETHOD);
-	DropAllPreparedStatements();
-	ResetSequenceCaches();
-}
 
 /* --- what there is to do --- */
 
@@ -276,7 +247,7 @@ es_run_step(const EsAssignment *assignment, EsRunOutcome *outcome)
 		MemoryContextSwitchTo(caller);
 	}
 	PG_END_TRY();
-	forget_session();
+	es_identity_forget_session();
 
 	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && es_pool_cancelled())
 	{

@@ -24,6 +24,7 @@
 #include "base/compat.h"
 #include "base/settings.h"
 #include "runtime/board.h"
+#include "runtime/identity.h"
 #include "runtime/run.h"
 #include "runtime/vacate.h"
 #include "runtime/worker.h"
@@ -99,12 +100,6 @@ may_stay(void)
 	return free;
 }
 
-static void
-set(const char *name, const char *value)
-{
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 void
 es_task_worker_main(Datum argument)
 {
@@ -120,11 +115,7 @@ es_task_worker_main(Datum argument)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(start.dbid, InvalidOid, 0);
 
-	/* whatever the database sets for its sessions; a step that wants another one sets it */
-	set("default_transaction_isolation", "read committed");
-	set("default_transaction_read_only", "off");
-	set("statement_timeout", "0");
-	set("idle_in_transaction_session_timeout", "0");
+	es_identity_begin_session();
 	if (!may_stay())
 		proc_exit(0);
 

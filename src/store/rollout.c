@@ -34,6 +34,9 @@
 #include "base/extension.h"
 #include "store/migration.h"
 #include "store/tenant_records.h"
+#include "store/upkeep.h"
+
+#define OTHERS_INTERVAL	1000	/* ms until a rollout that others work on is looked at again */
 
 static Datum
 column(int number)
@@ -142,6 +145,30 @@ step(int64 rollout)
 	return more;
 }
 
+/* Do the work of one transaction, as an administrator. */
+EsUpkeepNext
+es_rollout_step(int64 rollout, TimestampTz *at)
+{
+	Datum		parameter = Int64GetDatum(rollout);
+	EsUpkeepNext next = ES_UPKEEP_LATER;
+	char	   *state;
+
+	es_migration_require_administrator();
+	if (step(rollout))
+		return ES_UPKEEP_MORE;
+	SPI_connect();
+	(void) es_record(ES_RECORD_ROLLOUT_GET, &parameter, NULL);
+	state = TextDatumGetCString(column(1));
+	*at = DT_NOEND;
+	if (strcmp(state, "finished") == 0)
+		next = ES_UPKEEP_DONE;
+	else if (strcmp(state, "running") == 0)
+		*at = DatumGetBool(column(6)) ? TimestampTzPlusMilliseconds(GetCurrentTimestamp(), OTHERS_INTERVAL) :
+			DatumGetTimestampTz(column(7));
+	SPI_finish();
+	return next;
+}
+
 static int
 positive(FunctionCallInfo fcinfo, int argument, const char *name, int least)
 {
@@ -223,6 +250,7 @@ event_store_start_rollout(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(rollout);
 	(void) es_record(ES_RECORD_ROLLOUT_PLAN, values, NULL);
 	SPI_finish();
+	es_upkeep_hooks->rollout_goes_on(rollout);
 	PG_RETURN_INT64(rollout);
 }
 
@@ -309,5 +337,6 @@ event_store_resume_rollout(PG_FUNCTION_ARGS)
 	if (es_record(ES_RECORD_ROLLOUT_RESUME, &fcinfo->args[0].value, NULL) == 0)
 		no_rollout(PG_GETARG_INT64(0));
 	SPI_finish();
+	es_upkeep_hooks->rollout_goes_on(PG_GETARG_INT64(0));
 	PG_RETURN_VOID();
 }

@@ -86,6 +86,8 @@ extern void es_tenant_note_schema(const char *name, const char *schema);
 /* store/tenant_switch */
 extern void es_tenant_switch(const char *name, Oid nspid, GucAction action);
 extern void es_tenant_enter(Oid nspid);
+extern List *es_tenant_names(void);
+extern bool es_tenant_try(const char *name, const char *query, Datum *answer, bool *failed);
 
 /* store/tenant_guard */
 extern int	es_tenant_lift_guard(void);

@@ -40,8 +40,13 @@
 #include "store/tenant_clone.h"
 #include "store/tenant_life.h"
 #include "store/tenant_records.h"
+#include "store/upkeep.h"
 
-#define MAX_POOL	10000
+#define MAX_POOL		10000
+#define MAX_RELATIONS	5		/* that a step of a purge drops */
+#define BUSY_INTERVAL	10000	/* ms until a tenant that was in use is tried again */
+
+const EsUpkeepHooks *es_upkeep_hooks = NULL;
 
 /*
  * If no tenant has this name, but a schema that is a tenant's: the name of that
@@ -254,6 +259,7 @@ es_tenant_make_schema(const char *name, const char *template, const EsPayload *a
 		}
 		es_statement_rename_schema(schema, name);
 		es_tenant_records_rename(schema, name);
+		es_upkeep_hooks->pool_taken(template, with_data);
 		return store->number;
 	}
 	return make_schema(name, template, payload, with_data, with_grants);
@@ -295,6 +301,7 @@ es_tenant_drop_later(Relation registry, HeapTuple row, const EsTenant *tenant, c
 	SPI_connect();
 	(void) es_record(ES_RECORD_ROLLOUT_LEAVE, &name, NULL);
 	SPI_finish();
+	es_upkeep_hooks->tenant_dropped(NameStr(tenant->name), true);
 }
 
 static char *
@@ -336,6 +343,7 @@ event_store_restore_tenant(PG_FUNCTION_ARGS)
 	require_dropping(name, row_state(registry, row), false);
 	set_state(registry, row, "active", 0);
 	table_close(registry, NoLock);
+	es_upkeep_hooks->tenant_dropped(name, false);
 	PG_RETURN_VOID();
 }
 
@@ -431,6 +439,35 @@ try_purge_part(const char *name, int max_relations, Purged *purged)
 	}
 	PG_END_TRY();
 	return succeeded;
+}
+
+/* Purge a part of a dropped tenant whose time has come. */
+EsUpkeepNext
+es_tenant_purge_step(const char *name, TimestampTz *at)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	HeapTuple	row = es_tenant_row(registry, name);
+	EsTenant	tenant;
+	Purged		purged;
+	bool		isnull = true;
+
+	*at = 0;
+	if (row != NULL)
+	{
+		Datum		time = heap_getattr(row, TENANT_PURGE_AFTER + 1, RelationGetDescr(registry), &isnull);
+
+		*at = isnull ? 0 : DatumGetTimestampTz(time);
+	}
+	table_close(registry, AccessShareLock);
+	if (!es_tenant_find(name, &tenant) || !tenant.dropping)
+		return ES_UPKEEP_DONE;
+	if (*at > GetCurrentTimestamp())
+		return ES_UPKEEP_LATER;
+	es_tenant_require_owner(&tenant);
+	if (try_purge_part(name, MAX_RELATIONS, &purged))
+		return purged == PURGED_PART ? ES_UPKEEP_MORE : ES_UPKEEP_DONE;
+	*at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_INTERVAL);
+	return ES_UPKEEP_LATER;
 }
 
 /* The tenants to purge, in the memory context. */
@@ -568,32 +605,54 @@ drop_from_pool(const char *template, bool with_data)
 		drop_schema(schema);
 }
 
-/* fill_tenant_pool(size, template, with_data) */
-Datum
-event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
+/* Bring the pool of the current role one schema nearer to a size. */
+EsUpkeepNext
+es_tenant_pool_step(int size, const char *template, bool with_data)
 {
-	int			size = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT32(0);
-	const char *template = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	EsTenant	tenant;
-	bool		with_data;
-	bool		atomic = es_call_is_atomic(fcinfo);
-	int64		surplus;
+	int64		surplus = count_pool(template, with_data) - size;
 
-	es_require_argument(fcinfo, 2, "with_data");
-	with_data = PG_GETARG_BOOL(2);
+	if (surplus == 0)
+		return ES_UPKEEP_DONE;
+	if (surplus > 0)
+		drop_from_pool(template, with_data);
+	else
+		add_to_pool(template, with_data);
+	return ES_UPKEEP_MORE;
+}
+
+/* Refuse a size that no pool can have, and a template that the caller may not use; puts its true name in its place. */
+void
+es_tenant_pool_check(int size, const char **template)
+{
+	EsTenant	tenant;
+
 	if (size < 0 || size > MAX_POOL)
 		ereport(ERROR,
 				(es_problem(ERRCODE_INVALID_PARAMETER_VALUE, ES_MEMBERS(ES_TEXT("argument", "size")),
 							"size is not between 0 and %d", MAX_POOL),
 				 errhint("Say how many schemas are to be ready.")));
 	es_require_writable();
+	/* of a template that is gone the pool can still be emptied */
+	if (*template != NULL &&
+		(size > 0 || es_tenant_find(*template, &tenant) || OidIsValid(get_namespace_oid(*template, true))))
+		(void) es_tenant_template_schema(template);
+}
+
+/* fill_tenant_pool(size, template, with_data) */
+Datum
+event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
+{
+	int			size = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT32(0);
+	const char *template = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		with_data;
+	bool		atomic = es_call_is_atomic(fcinfo);
+	int64		surplus;
+
+	es_require_argument(fcinfo, 2, "with_data");
+	with_data = PG_GETARG_BOOL(2);
+	es_tenant_pool_check(size, &template);
 	if (template != NULL)
-	{
-		/* of a template that is gone the pool can still be emptied */
-		if (size > 0 || es_tenant_find(template, &tenant) || OidIsValid(get_namespace_oid(template, true)))
-			(void) es_tenant_template_schema(&template);
 		template = MemoryContextStrdup(PortalContext, template);
-	}
 	surplus = count_pool(template, with_data) - size;
 	for (int64 i = 0; i < Abs(surplus); i++)
 	{

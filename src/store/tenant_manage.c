@@ -40,6 +40,7 @@
 #include "store/tenant.h"
 #include "store/tenant_life.h"
 #include "store/tenant_records.h"
+#include "store/upkeep.h"
 #include "store/migration.h"
 
 EsTenantMadeHook es_tenant_made_hook = NULL;
@@ -215,6 +216,7 @@ es_tenant_remove(Relation registry, HeapTuple row, const EsTenant *tenant)
 	if (number != tenant->number)
 		es_store_unregister(tenant->number);
 	es_tenant_records_forget(NameStr(tenant->name));
+	es_upkeep_hooks->tenant_dropped(NameStr(tenant->name), false);
 	CatalogTupleDelete(registry, &row->t_self);
 	CacheInvalidateRelcache(registry);
 	CommandCounterIncrement();

@@ -67,10 +67,22 @@ static const struct
 	/* is it the template of schemas in the pool: one of them, with its rows */
 	[ES_RECORD_POOL_OF_TEMPLATE] = {"SELECT schema, with_data FROM event_store.tenant_pool p WHERE template" EQ "$1"
 		" AND EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname" EQ "p.schema) LIMIT 1", 1, {TEXTOID}},
+	/* template or null, with its rows, role: the task that keeps a pool like that */
+	[ES_RECORD_POOL_TARGET_FIND] = {"SELECT t.task FROM event_store.tenant_pool_target t"
+		" JOIN event_store.task k ON k.number" EQ "t.task"
+		" WHERE COALESCE(t.template, '')" EQ "COALESCE($1, '') AND t.with_data" EQ "$2 AND k.owner::pg_catalog.oid" EQ "$3",
+	3, {TEXTOID, BOOLOID, OIDOID}},
+	/* of a task: size, template, with its rows */
+	[ES_RECORD_POOL_TARGET_GET] = {"SELECT size, template, with_data FROM event_store.tenant_pool_target WHERE task" EQ "$1",
+	1, {INT8OID}},
+	[ES_RECORD_POOL_TARGET_SET] = {"INSERT INTO event_store.tenant_pool_target (task, size, template, with_data)"
+		" VALUES ($1, $2, $3, $4) ON CONFLICT (task) DO UPDATE SET size = excluded.size", 4, {INT8OID, INT4OID, TEXTOID, BOOLOID}},
+	[ES_RECORD_POOL_TARGET_REMOVE] = {"DELETE FROM event_store.tenant_pool_target WHERE task" EQ "$1", 1, {INT8OID}},
 
 	/* a tenant's name, its new one */
 	[ES_RECORD_RENAME] = {"WITH d AS (UPDATE event_store.tenant_domain SET tenant = $2 WHERE tenant" EQ "$1),"
 		" p AS (UPDATE event_store.tenant_pool SET template = $2 WHERE template" EQ "$1),"
+		" t AS (UPDATE event_store.tenant_pool_target SET template = $2 WHERE template" EQ "$1),"
 		" m AS (UPDATE event_store.tenant_migrated SET tenant = $2 WHERE tenant" EQ "$1)"
 		" UPDATE event_store.rollout_tenant SET tenant = $2 WHERE tenant" EQ "$1", 2, {TEXTOID, TEXTOID}},
 	[ES_RECORD_FORGET] = {"WITH d AS (DELETE FROM event_store.tenant_domain WHERE tenant" EQ "$1),"
@@ -177,9 +189,9 @@ static const struct
 		"  OR ((t.n OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.*) 100)::pg_catalog.float8 OPERATOR(pg_catalog.<)"
 		"   ((s.stage OPERATOR(pg_catalog.->>) 'percent')::pg_catalog.float8 OPERATOR(pg_catalog.*) t.total::pg_catalog.float8))"
 		" GROUP BY r.rollout, t.tenant_name", 1, {INT8OID}},
-	/* state, stage, target, max_attempts, lock_timeout in ms, may it go on now */
+	/* state, stage, target, max_attempts, lock_timeout in ms, may it go on now, when it may */
 	[ES_RECORD_ROLLOUT_GET] = {"SELECT state, stage, target, max_attempts, lock_timeout,"
-		" COALESCE(continue_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp(), true)"
+		" COALESCE(continue_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp(), true), continue_at"
 		" FROM event_store.rollout_registry WHERE rollout" EQ "$1", 1, {INT8OID}},
 	/* a tenant of a stage that is to be done and that nobody else is doing: its name, attempts until now */
 	[ES_RECORD_ROLLOUT_NEXT] = {"SELECT tenant, attempts FROM event_store.rollout_tenant"

@@ -7,8 +7,8 @@
  * anybody's SQL follow.  pg_temp comes last on it: where it is not named it is
  * searched first, and a temporary table would stand in for a tenant's.
  *
- * with_tenant and each_tenant set them on a level of their own, which ends with
- * the call, however it ends.  What the query itself sets for the session
+ * with_tenant and each_tenant (runtime/each_tenant) set them on a level of their
+ * own, which ends with the call, however it ends.  What the query itself sets for the session
  * outlives that level; that is found out afterwards and made an error, which
  * undoes it.
  */
@@ -159,10 +159,57 @@ return_rows(ReturnSetInfo *rsinfo, MemoryContext per_query)
 	}
 }
 
+/* The names of all tenants, palloc'd, in their order. */
+List *
+es_tenant_names(void)
+{
+	Relation	registry = es_tenant_open_registry(AccessShareLock);
+	Relation	index = index_open(es_primary_key(registry), AccessShareLock);
+	SysScanDesc scan = systable_beginscan_ordered(registry, index, NULL, 0, NULL);
+	HeapTuple	tuple;
+	List	   *names = NIL;
+
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+
+		names = lappend(names, TextDatumGetCString(heap_getattr(tuple, TENANT_NAME + 1, RelationGetDescr(registry), &isnull)));
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(registry, AccessShareLock);
+	return names;
+}
+
+/*
+ * Run the query for a tenant, in a subtransaction; the answer is a document as
+ * of es_try, with *failed set a problem.  A tenant that cannot be used says
+ * itself why.  False if there is none of the name.
+ */
+bool
+es_tenant_try(const char *name, const char *query, Datum *answer, bool *failed)
+{
+	EsTenant	tenant;
+	Before		before;
+	EsParameters none = {0};
+	bool		usable;
+
+	if (!es_tenant_find(name, &tenant))
+		return false;
+	usable = OidIsValid(tenant.nspid) && tenant.state != ES_TENANT_SUSPENDED;
+	begin_level(&before);
+	if (usable)
+		switch_to(&tenant, GUC_ACTION_SAVE);
+	else
+		set("event_store.tenant", name, GUC_ACTION_SAVE);
+	*answer = es_try(usable ? query : es_statement_require_tenant, &none, failed);
+	end_level(&before);
+	return true;
+}
+
 PG_FUNCTION_INFO_V1(event_store_tenant_use);
 PG_FUNCTION_INFO_V1(event_store_tenant_use_session);
 PG_FUNCTION_INFO_V1(event_store_with_tenant);
-PG_FUNCTION_INFO_V1(event_store_each_tenant);
 PG_FUNCTION_INFO_V1(event_store_pooler_check);
 
 Datum
@@ -231,88 +278,6 @@ event_store_with_tenant(PG_FUNCTION_ARGS)
 	return_rows(rsinfo, per_query);
 	SPI_finish();
 	end_level(&before);
-	return (Datum) 0;
-}
-
-/* The names of all tenants, in their order. */
-static List *
-tenant_names(void)
-{
-	Relation	registry = es_tenant_open_registry(AccessShareLock);
-	Relation	index = index_open(es_primary_key(registry), AccessShareLock);
-	SysScanDesc scan = systable_beginscan_ordered(registry, index, NULL, 0, NULL);
-	HeapTuple	tuple;
-	List	   *names = NIL;
-
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
-	{
-		bool		isnull;
-
-		names = lappend(names, TextDatumGetCString(heap_getattr(tuple, TENANT_NAME + 1, RelationGetDescr(registry), &isnull)));
-	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(registry, AccessShareLock);
-	return names;
-}
-
-/* each_tenant(query) */
-Datum
-event_store_each_tenant(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *query;
-	MemoryContext per_tenant;
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *names;
-	ListCell   *lc;
-
-	es_require_argument(fcinfo, 0, "query");
-	query = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (!es_owns_database(MyDatabaseId, GetUserId()))
-		ereport(ERROR,
-				(es_problem(ERRCODE_INSUFFICIENT_PRIVILEGE, NULL, "permission denied to run a query for every tenant"),
-				 errhint("This is for the owner of the database.")));
-	InitMaterializedSRF(fcinfo, 0);
-	names = tenant_names();
-	per_tenant = AllocSetContextCreate(caller, "event_store each_tenant", ALLOCSET_DEFAULT_SIZES);
-
-	foreach(lc, names)
-	{
-		char	   *name = lfirst(lc);
-		EsTenant	tenant;
-		Before		before;
-		EsParameters none = {0};
-		bool		failed;
-		bool		usable;
-		Datum		values[3];
-		bool		nulls[3] = {false, false, false};
-
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(per_tenant);
-		MemoryContextSwitchTo(per_tenant);
-		if (!es_tenant_find(name, &tenant))
-		{
-			/* dropped meanwhile */
-			MemoryContextSwitchTo(caller);
-			continue;
-		}
-		usable = OidIsValid(tenant.nspid) && tenant.state != ES_TENANT_SUSPENDED;
-		begin_level(&before);
-		if (usable)
-			switch_to(&tenant, GUC_ACTION_SAVE);
-		else
-			set("event_store.tenant", name, GUC_ACTION_SAVE);
-		/* a tenant that cannot be used says itself why */
-		values[1] = values[2] = es_try(usable ? query : es_statement_require_tenant, &none, &failed);
-		end_level(&before);
-
-		values[0] = CStringGetTextDatum(name);
-		nulls[failed ? 1 : 2] = true;
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		MemoryContextSwitchTo(caller);
-	}
-	MemoryContextDelete(per_tenant);
 	return (Datum) 0;
 }
 

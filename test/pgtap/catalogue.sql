@@ -15,7 +15,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname 
 
 SELECT results_eq(
 	$$SELECT type, count(*)::int FROM members WHERE type NOT IN ('function', 'procedure') GROUP BY type ORDER BY type$$,
-	$$VALUES ('cast', 4), ('table', 27), ('type', 6), ('view', 24)$$,
+	$$VALUES ('cast', 4), ('table', 28), ('type', 6), ('view', 24)$$,
 	'the extension has these objects besides its functions');
 SELECT is_empty(
 	$$SELECT type, identity FROM members WHERE coalesce(obj_description(objid, classid::regclass::name), '') = ''$$,
@@ -81,7 +81,7 @@ SELECT results_eq(
 	('event_store.drop_store(text,text)', 'v', 'u', true, true),
 	('event_store.drop_tenant(text,text,interval)', 'v', 'u', false, true),
 	('event_store.durable_mark()', 's', 'r', true, true),
-	('event_store.each_tenant(text)', 'v', 'u', false, true),
+	('event_store.each_tenant(text,integer)', 'v', 'u', false, true),
 	('event_store.enable_tags()', 'v', 'u', false, true),
 	('event_store.event(uuid)', 's', 'r', true, true),
 	('event_store.expected_version(bigint)', 'i', 's', true, true),
@@ -120,6 +120,8 @@ SELECT results_eq(
 	('event_store.in_flight()', 'v', 'r', true, false),
 	('event_store.is_rebuilding()', 's', 'r', false, true),
 	('event_store.is_valid(jsonb,jsonb)', 'i', 's', true, true),
+	('event_store.keep_store_tidy(boolean)', 'v', 'u', false, true),
+	('event_store.keep_tenant_pool(integer,text,boolean)', 'v', 'u', false, true),
 	('event_store.keys_of(text,integer)', 'v', 'r', false, true),
 	('event_store.last_problem()', 'v', 'r', true, true),
 	('event_store.link_event(text,uuid,event_store.expected_version)', 'v', 'u', false, true),
@@ -340,8 +342,8 @@ SELECT results_eq(
 	('event_store.rollout_tenant', ''), ('event_store.schedule', ''), ('event_store.store_registry', ''),
 	('event_store.supervisor_definitions', ''), ('event_store.task', ''), ('event_store.telemetry_attachments', ''),
 	('event_store.tenant_domain', ''), ('event_store.tenant_limit', ''), ('event_store.tenant_migrated', ''),
-	('event_store.tenant_migration', ''), ('event_store.tenant_pool', ''), ('event_store.tenant_registry', ''),
-	('event_store.upcaster_registry', '')$$,
+	('event_store.tenant_migration', ''), ('event_store.tenant_pool', ''), ('event_store.tenant_pool_target', ''),
+	('event_store.tenant_registry', ''), ('event_store.upcaster_registry', '')$$,
 	'every table of the extension is dumped, whole, but that of failures of tasks and that of durable sessions');
 SELECT results_eq(
 	$$SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'event_store'$$,

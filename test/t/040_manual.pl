@@ -21,6 +21,7 @@ my $node = new_node('main', conf => qq{
 max_prepared_transactions = 2
 max_worker_processes = 64
 shared_preload_libraries = 'event_store, event_store_http'
+max_worker_processes = 32
 });
 my %manual = map { (m{([^/]+)$})[0] => slurp_file($_) } "$root/README.md", glob("$root/doc/*.md");
 
@@ -166,9 +167,9 @@ for my $setting (
 	$default = '0700' if $name eq 'event_store_http.socket_permissions' && $default eq oct('0700');
 	# kB and ms are written as is fit
 	$default = '1 MB' if $name eq 'event_store.max_event_size' && $default eq '1024';
-	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB)? \|[^|]*\|[^|]*$context/m,
+	like($manual{'settings.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB| min| s)? \|[^|]*\|[^|]*$context/m,
 		"$name is described with its default");
-	like($manual{'README.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB)? \|/m, "$name is in README.md");
+	like($manual{'README.md'}, qr/^\| `\Q$name\E` \| \Q$default\E(?: ms| kB| min| s)? \|/m, "$name is in README.md");
 }
 
 for my $sqlstate (
