@@ -40,6 +40,7 @@
 #include "observe/try.h"
 #include "store/migration.h"
 #include "store/tenant.h"
+#include "store/tenant_clone.h"
 #include "store/tenant_records.h"
 
 /* A migration that a tenant is to get or to lose. */
@@ -116,19 +117,6 @@ find_migrations(EsRecord which, const char *tenant, const int64 *version, int *c
 	return migrations;
 }
 
-static Oid
-schema_owner(Oid nspid)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "schema %u is gone", nspid);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /* Refuse to run what was registered by a role without the rights of the one that is to run it. */
 static void
 require_registrant(const Migration *migration, Oid role)
@@ -146,7 +134,7 @@ require_registrant(const Migration *migration, Oid role)
 static void
 run(const Migration *migration, const char *tenant, Oid nspid)
 {
-	Oid			owner = schema_owner(nspid);
+	Oid			owner = es_schema_owner(nspid);
 	Oid			user;
 	int			security;
 	int			level;

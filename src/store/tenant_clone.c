@@ -369,8 +369,8 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 	SPI_finish();
 }
 
-static Oid
-schema_owner(Oid nspid)
+Oid
+es_schema_owner(Oid nspid)
 {
 	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(nspid));
 	Oid			owner;
@@ -392,7 +392,7 @@ es_tenant_clone_schema(Oid source, const char *target, EsPayload payload, bool w
 {
 	Oid			user;
 	int			security;
-	Oid			owner = schema_owner(source);
+	Oid			owner = es_schema_owner(source);
 	int			level;
 	int64		number;
 

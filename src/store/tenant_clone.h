@@ -23,6 +23,7 @@ typedef struct EsDefinition
 	EsPart	   *parts;
 } EsDefinition;
 
+extern Oid	es_schema_owner(Oid nspid);
 extern void es_definition_read(Oid nspid, EsDefinition *definition);
 extern bool es_definition_difference(EsDefinition *a, EsDefinition *b, int *i, int *j,
 									 const EsPart **of_a, const EsPart **of_b);
