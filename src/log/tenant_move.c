@@ -54,6 +54,7 @@
 #include "log/mark.h"
 #include "log/read.h"
 #include "store/guard.h"
+#include "store/manage.h"
 #include "store/payload.h"
 #include "store/statement.h"
 #include "store/tenant.h"
@@ -257,11 +258,20 @@ event_store_export_tenant(PG_FUNCTION_ARGS)
 	after = position_argument(fcinfo, 1, "after_position");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
-	/* nobody begins to write any more; wait for those who did before */
+	/* nobody begins to write any more; wait for those who did before, and for what is at work on events */
 	if (frozen)
 	{
+		static const char *const others[] = {"event_subscriptions", "event_deliveries", "event_handlers"};
+
 		LockRelationOid(store->log, ShareLock);
 		LockRelationOid(store->streams, ShareLock);
+		for (int i = 0; i < lengthof(others); i++)
+		{
+			Oid			relid = get_relname_relid(others[i], tenant.nspid);
+
+			if (OidIsValid(relid))
+				LockRelationOid(relid, ShareLock);
+		}
 		store = es_store_with_indexes(store);
 	}
 	es_final_begin(&final, store);
@@ -506,6 +516,7 @@ static void
 import_table(const char *schema, const char *table, const char *source, EsPayload payload)
 {
 	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, false));
+	bool		is_log = strcmp(table, "event_log") == 0;
 	bool		is_streams = strcmp(table, "event_streams") == 0;
 
 	if (!OidIsValid(relid) || !is_moved(schema, table))
@@ -514,18 +525,18 @@ import_table(const char *schema, const char *table, const char *source, EsPayloa
 							ES_MEMBERS(ES_TEXT("schema", schema), ES_TEXT("table", table)),
 							"schema \"%s\" has no table %s to take the rows of the export", schema, table),
 				 errhint("Make the schema before the import with pg_dump --schema-only of the old one.")));
-	if (!is_streams && strcmp(table, "event_log") != 0)
-	{
-		es_statement_delete_rows(schema, table);
-		(void) es_statement_insert_rows(schema, source, table, payload, false);
-		return;
-	}
 	PG_TRY();
 	{
 		if (is_streams)
 			es_guard_let_replace(relid);
-		else
+		else if (is_log)
 			es_guard_let_insert(relid);
+		else
+		{
+			if (es_store_table_is_guarded(table))
+				es_guard_let_refill(relid);
+			es_statement_delete_rows(schema, table);
+		}
 		(void) es_statement_insert_rows(schema, source, table, payload, is_streams);
 	}
 	PG_FINALLY();
@@ -638,6 +649,8 @@ event_store_import_tenant(PG_FUNCTION_ARGS)
 
 	level = begin_settings();
 	foreach(lc, tables)
+		es_store_need_table(es_store_of_schema(tenant.nspid), lfirst(lc));
+	foreach(lc, tables)
 		import_table(schema, lfirst(lc), source, header.payload);
 	CommandCounterIncrement();
 	foreach(lc, tables)
@@ -651,6 +664,9 @@ event_store_import_tenant(PG_FUNCTION_ARGS)
 		if (strcmp(lfirst(lc), "event_log") == 0)
 			events = rows;
 	}
+	store = es_store_of_schema(tenant.nspid);
+	if (store == NULL)
+		es_tenant_broken(&tenant);
 	es_statement_set_mark(schema, header.position, header.epochs);
 	DirectFunctionCall3(setval3_oid, ObjectIdGetDatum(store->sequence), Int64GetDatum(header.position + 1), BoolGetDatum(false));
 	AtEOXact_GUC(true, level);

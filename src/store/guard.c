@@ -29,6 +29,7 @@
 
 static Oid	ticket = InvalidOid;	/* table that the next INSERT may write */
 static Oid	replace_ticket = InvalidOid;	/* table whose rows it may replace */
+static Oid	refill_ticket = InvalidOid; /* table that may be emptied before that */
 
 /* Rows that a DELETE may take away. */
 static struct
@@ -72,10 +73,17 @@ es_guard_let_replace(Oid relid)
 	ticket = replace_ticket = relid;
 }
 
+/* Let a DELETE of all rows through, and the INSERT after it; not on tables of events. */
+void
+es_guard_let_refill(Oid relid)
+{
+	ticket = refill_ticket = relid;
+}
+
 void
 es_guard_close(void)
 {
-	ticket = replace_ticket = InvalidOid;
+	ticket = replace_ticket = refill_ticket = InvalidOid;
 }
 
 void
@@ -164,6 +172,10 @@ event_store_guard_table(PG_FUNCTION_ARGS)
 	}
 
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && may_delete(trigger->tg_relation, trigger->tg_trigtuple))
+		return PointerGetDatum(trigger->tg_trigtuple);
+
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && OidIsValid(refill_ticket) &&
+		refill_ticket == RelationGetRelid(trigger->tg_relation))
 		return PointerGetDatum(trigger->tg_trigtuple);
 
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && OidIsValid(replace_ticket) &&

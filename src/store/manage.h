@@ -13,7 +13,8 @@ extern void es_store_create_again(const char *schema, int64 number, EsPayload pa
 extern bool es_store_unregister(int64 number);
 extern void (*es_store_gone_hook) (int64 number);
 extern void es_store_guard_table(Oid nspid, const char *table);
-extern void es_store_need_subscription_tables(EsStore *store);
+extern bool es_store_table_is_guarded(const char *table);
+extern void es_store_need_table(EsStore *store, const char *table);
 extern char *es_store_role(text *argument, Oid *oid);
 extern void es_store_check_access(const char *access);
 
