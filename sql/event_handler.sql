@@ -296,6 +296,24 @@ SELECT event_store.drop_tenant('tenant_h1', 'tenant_h1');
 SELECT event_store.drop_tenant('tenant_h2', 'tenant_h2');
 DROP TABLE public.noted;
 
+-- a store that is dropped takes its handlers along, and what was built beside their tables; their names are free
+SELECT event_store.create_store('handled_2');
+SET search_path = handled_2, public;
+CREATE TABLE noted_2 (n bigint);
+CREATE FUNCTION note_2(event event_store.recorded_event) RETURNS void LANGUAGE sql AS $$INSERT INTO noted_2 VALUES (event."position")$$;
+SELECT event_store.register_handler('short', 'note_2', tables => '{noted_2}');
+SELECT event_store.projection_rebuild('short');
+SELECT count(*) FROM pg_namespace WHERE nspname ~ '^event_rebuild_';
+DROP TABLE noted_2 CASCADE;
+SELECT event_store.drop_store('handled_2', 'handled_2');
+SELECT count(*) FROM event_store.handler_registry WHERE name = 'short';
+SELECT count(*) FROM pg_namespace WHERE nspname ~ '^event_rebuild_';
+SELECT count(*) FROM event_store.tasks WHERE kind = 'handler' AND name ~ '^short';
+SET search_path = handled, public;
+SELECT event_store.register_handler('short', 'see', background => false);
+SELECT event_store.handler_delete('short');
+DROP SCHEMA handled_2 CASCADE;
+
 SELECT event_store.unregister_command('Act');
 SELECT event_store.unregister_aggregate('thing');
 SELECT event_store.metric_drop('flushes');

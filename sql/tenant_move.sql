@@ -151,3 +151,74 @@ SELECT event_store.migrate_tenant('mover');
 SELECT event_store.drop_tenant('mover', 'mover');
 SELECT event_store.unregister_migration(1);
 DROP TABLE lines, more_lines, bad;
+
+-- what is at work on the events moves with its place: tags, subscriptions, handlers.  A tenant that can only be read rests meanwhile
+SELECT event_store.create_tenant('busy');
+SELECT event_store.tenant_use_session('busy');
+CREATE TABLE seen ("position" bigint);
+CREATE FUNCTION see(event event_store.recorded_event) RETURNS void LANGUAGE sql AS $$INSERT INTO seen SELECT event."position"$$;
+SELECT event_store.enable_tags();
+SELECT count(*) FROM generate_series(1, 6) i, event_store.append_event('o-' || i, 'Placed', to_jsonb(i), jsonb_build_object('tags', jsonb_build_array('n:' || i)));
+SELECT event_store.create_subscription('mailer', start_from => 'origin', max_attempts => 1);
+SELECT "position" FROM event_store.fetch('mailer', 'm1', max_count => 4, timeout => '0');
+SELECT event_store.ack('mailer', 'm1', '{1,2}');
+SELECT * FROM event_store.nack('mailer', 'm1', '{3}', 'park', 'no address');
+SELECT event_store.register_handler('see', 'see', background => false);
+SELECT event_store.handler_run('see', 4);
+RESET event_store.tenant; RESET search_path;
+CREATE TABLE lines AS SELECT event_store.export_tenant('busy') AS line;
+CREATE TABLE more_lines (line text);
+-- while it goes on: what was at work in the first export is at another place in the second
+SELECT * FROM event_store.with_tenant('busy', $$SELECT event_store.handler_run('see', 1) + event_store.ack('mailer', 'm1', '{4}')$$) AS (n bigint);
+SELECT event_store.suspend_tenant('busy', reads => true);
+SELECT * FROM event_store.with_tenant('busy', $$SELECT event_store.handler_run('see')$$) AS (n bigint);
+SELECT * FROM event_store.with_tenant('busy', $$SELECT "position" FROM event_store.fetch('mailer', 'm1', timeout => '0')$$) AS (n bigint);
+INSERT INTO more_lines SELECT event_store.export_tenant('busy', 6);
+TRUNCATE sums;
+INSERT INTO sums SELECT * FROM event_store.tenant_checksums('busy');
+CREATE TEMP TABLE kept AS SELECT * FROM event_store.with_tenant('busy', 'SELECT "position" FROM seen') AS ("position" bigint);
+SELECT event_store.drop_tenant('busy', 'busy');
+SELECT count(*) FROM event_store.handler_registry;
+SELECT events, complete FROM event_store.import_tenant('busy', 'lines');
+SELECT events, complete FROM event_store.import_tenant('busy', 'more_lines');
+SELECT table_name, rows, s.checksum = c.checksum AS same FROM event_store.tenant_checksums('busy') c JOIN sums s USING (table_name, rows) ORDER BY 1;
+SELECT c.relname, array_agg(t.tgname ORDER BY t.tgname) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE c.relnamespace = 'busy'::regnamespace AND c.relname ~ 'tags|subscr|deliv' GROUP BY 1 ORDER BY 1;
+SELECT event_store.tenant_use_session('busy');
+CREATE TABLE seen AS SELECT * FROM pg_temp.kept;
+CREATE FUNCTION see(event event_store.recorded_event) RETURNS void LANGUAGE sql AS $$INSERT INTO seen SELECT event."position"$$;
+SELECT event_store.register_handler('see', 'see', background => false);
+SELECT event_store.handler_run('see');
+SELECT "position", count(*) FROM seen GROUP BY 1 ORDER BY 1;
+SELECT checkpoint, parked FROM event_store.subscriptions;
+SELECT "position" FROM event_store.fetch('mailer', 'm2', timeout => '0');
+SELECT "position" FROM event_store.read_by_query('{"tags": ["n:5"]}');
+SELECT count(*) FROM event_store.append_event('o-7', 'Placed', '7', '{"tags": ["n:5"]}');
+SELECT "position" > 6 AS new FROM event_store.read_by_query('{"tags": ["n:5"]}') ORDER BY "position";
+SELECT * FROM event_store.verify_store() v WHERE v.violations <> 0;
+DELETE FROM event_deliveries;
+RESET event_store.tenant; RESET search_path;
+
+-- so does a clone; without data it has them empty, and can use them
+SELECT event_store.clone_tenant('busy', 'twin');
+SELECT event_store.create_tenant('blank', template => 'busy');
+SELECT c.relnamespace::regnamespace, c.relname, count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE c.relnamespace IN ('twin'::regnamespace, 'blank'::regnamespace) AND c.relname ~ 'tags|subscr|deliv' GROUP BY 1, 2 ORDER BY c.relnamespace::regnamespace::text, 2;
+SELECT * FROM event_store.with_tenant('twin', $$SELECT subscription, checkpoint, parked FROM event_store.subscriptions$$) AS (s text, c bigint, p bigint);
+SELECT * FROM event_store.with_tenant('twin', $$SELECT "position" FROM event_store.read_by_query('{"tags": ["n:2"]}')$$) AS (p bigint);
+SELECT event_store.tenant_use_session('blank');
+SELECT count(*) FROM event_tags;
+SELECT count(*) FROM event_handlers;
+SELECT count(*) FROM event_store.subscriptions;
+SELECT event_store.create_subscription('mailer', start_from => 'origin');
+SELECT last_position FROM event_store.append_event('o-1', 'Placed', '1', '{"tags": ["n:1"]}');
+SELECT "position" FROM event_store.fetch('mailer', 'm1', timeout => '0');
+SELECT "position" FROM event_store.read_by_query('{"tags": ["n:1"]}');
+DELETE FROM event_tags;
+RESET event_store.tenant; RESET search_path;
+-- a subscription is no difference between tenants
+SELECT event_store.create_tenant('plain', template => 'blank');
+SELECT * FROM event_store.with_tenant('plain', $$SELECT 1 FROM event_store.create_subscription('other')$$) AS (n int);
+SELECT object FROM event_store.tenant_differences('plain', 'blank');
+SELECT event_store.drop_tenant(name, name) FROM event_store.tenants;
+DROP TABLE lines, more_lines;

@@ -112,7 +112,7 @@ WITH object AS NOT MATERIALIZED (
 		AND d.deptype OPERATOR(pg_catalog.=) 'n'::pg_catalog."char"
 ), relation AS NOT MATERIALIZED (
 	SELECT c.*, o.schema_oid, pg_catalog.quote_ident(c.relname) AS name,
-		c.relname OPERATOR(pg_catalog.=) ANY ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position}')
+		c.relname OPERATOR(pg_catalog.=) ANY ('{event_log,event_streams,event_snapshots,event_commands,event_mark,event_position,event_tags,event_subscriptions,event_deliveries,event_handlers,event_parked,event_processes}')
 			AND event_store.store_number(o.schema_oid) IS NOT NULL AS of_store
 	FROM object o
 	JOIN pg_catalog.pg_class c
@@ -335,7 +335,7 @@ JOIN pg_catalog.pg_constraint k
 	ON k.conrelid OPERATOR(pg_catalog.=) r.oid
 WHERE k.contype OPERATOR(pg_catalog.=) ANY ('{c,p,u,x,f}'::pg_catalog."char"[])
 	AND NOT (r.of_store AND k.conname OPERATOR(pg_catalog.=)
-		ANY ('{event_log_pkey,event_log_position_key,event_streams_pkey,event_streams_stream_name_key,event_snapshots_pkey,event_commands_pkey}'))
+		ANY ('{event_log_pkey,event_log_position_key,event_streams_pkey,event_streams_stream_name_key,event_snapshots_pkey,event_commands_pkey,event_tags_pkey,event_subscriptions_pkey,event_deliveries_pkey,event_handlers_pkey,event_parked_pkey,event_processes_pkey}'))
 UNION ALL
 /* indexes */
 SELECT r.schema_oid, 23, i.indexrelid, pg_catalog.concat('index ', x.relname), pg_catalog.pg_get_indexdef(i.indexrelid, 0, true)

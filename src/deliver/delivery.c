@@ -198,8 +198,7 @@ es_delivery_create_tables(EsDeliveryTables *tables)
 {
 	if (tables->subscriptions != NULL)
 		return;
-	es_store_need_subscription_tables(tables->store);
-	CommandCounterIncrement();
+	es_store_need_table(tables->store, "event_deliveries");
 	open_tables(tables, RowExclusiveLock);
 	if (tables->subscriptions == NULL)
 		elog(ERROR, "tables of subscriptions are missing");

@@ -31,6 +31,7 @@
 #include "deliver/handler_operate.h"
 #include "deliver/handler_register.h"
 #include "deliver/handler_task.h"
+#include "deliver/projection.h"
 #include "model/apply.h"
 #include "model/registry.h"
 #include "store/tenant.h"
@@ -229,6 +230,44 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, 
 		es_handler_tasks_add_spawner(name, GetUserId());
 	else
 		es_handler_tasks_add(name, DatumGetInt32(values[HANDLER_CONCURRENCY]), es_store_current(false), GetUserId());
+}
+
+/*
+ * A store is gone: so are the handlers registered for it, and what those of all
+ * tenants were building beside its tables.
+ */
+void
+es_handler_forget_store(int64 store_number)
+{
+	Relation	registry = table_open(es_extension_relation("handler_registry"), RowExclusiveLock);
+	SysScanDesc scan = systable_beginscan(registry, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	List	   *names = NIL;
+	ListCell   *lc;
+	bool		deleted = false;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[HANDLER_NCOLUMNS];
+		bool		nulls[HANDLER_NCOLUMNS];
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(tuple, RelationGetDescr(registry), values, nulls);
+		if (!nulls[HANDLER_STORE_NUMBER] && DatumGetInt64(values[HANDLER_STORE_NUMBER]) != store_number)
+			continue;
+		names = lappend(names, TextDatumGetCString(values[HANDLER_NAME]));
+		if (nulls[HANDLER_STORE_NUMBER])
+			continue;
+		CatalogTupleDelete(registry, &tuple->t_self);
+		deleted = true;
+	}
+	systable_endscan(scan);
+	if (deleted)
+		CacheInvalidateRelcache(registry);
+	table_close(registry, NoLock);
+	foreach(lc, names)
+		es_projection_forget_gone(store_number, lfirst(lc));
+	CommandCounterIncrement();
 }
 
 /* An argument of one of two or three words. */

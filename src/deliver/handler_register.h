@@ -30,6 +30,7 @@ typedef struct EsHandlerArguments
 extern Datum es_handler_signature(const char *name, EsFunctionShape shape);
 extern void es_handler_check_start(const char *start_from);
 extern void es_handler_common_arguments(FunctionCallInfo fcinfo, const EsHandlerArguments *at, Datum *values, bool *nulls);
+extern void es_handler_forget_store(int64 store_number);
 extern void es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, bool background);
 
 #endif							/* ES_HANDLER_REGISTER_H */

@@ -34,11 +34,9 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "deliver/handler_state.h"
-#include "store/statement.h"
+#include "store/manage.h"
 
-/* Last word of the lock tags of the creation of the tables, and of a partition. */
-#define CREATE_LOCK		0xE501
-#define PARTITION_LOCK	0xE502
+#define PARTITION_LOCK	0xE502	/* last word of the lock tag of a partition */
 
 /* Columns of event_handlers. */
 enum StateColumn
@@ -112,31 +110,6 @@ es_handler_runs_name(EsHandlerRuns runs)
 
 /* --- the tables --- */
 
-/* Make the tables, as the owner of the store, unless somebody else just has. */
-static void
-create_tables(EsStore *store)
-{
-	Relation	log;
-	Oid			user;
-	int			context;
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, store->log, 0, CREATE_LOCK);
-	tag.locktag_type = LOCKTAG_USERLOCK;
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	AcceptInvalidationMessages();
-	if (OidIsValid(get_relname_relid("event_parked", store->nspid)))
-		return;
-
-	log = table_open(store->log, AccessShareLock);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(log->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	es_statement_create_handler_tables(get_namespace_name(store->nspid));
-	SetUserIdAndSecContext(user, context);
-	table_close(log, NoLock);
-	CommandCounterIncrement();
-}
-
 /* A table of the store as we make it, opened; NULL if it is not there. */
 static Relation
 open_table(EsStore *store, const char *name, const Oid *types, int ntypes, LOCKMODE lockmode)
@@ -166,7 +139,7 @@ es_handlers_open(EsStore *store, LOCKMODE lockmode, bool create)
 	Relation	rel;
 
 	while ((rel = open_table(store, "event_handlers", state_types, STATE_NCOLUMNS, lockmode)) == NULL && create)
-		create_tables(store);
+		es_store_need_table(store, "event_handlers");
 	return rel;
 }
 

@@ -18,10 +18,12 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
+#include "deliver/handler_register.h"
 #include "deliver/handler_task.h"
 #include "deliver/projection.h"
 #include "runtime/registration.h"
 #include "runtime/task.h"
+#include "store/manage.h"
 #include "store/tenant.h"
 
 #define STEP_EVENTS			1000000 /* no limit but that of a batch */
@@ -222,9 +224,20 @@ tenant_made(void)
 	table_close(handlers, AccessShareLock);
 }
 
+static void (*next_store_gone) (int64 number) = NULL;
+
+static void
+store_gone(int64 number)
+{
+	next_store_gone(number);
+	es_handler_forget_store(number);
+}
+
 void
 EsHandlerTaskInit(void)
 {
+	next_store_gone = es_store_gone_hook;
+	es_store_gone_hook = store_gone;
 	es_task_kind_register(&handler_kind);
 	es_task_kind_register(&spawner_kind);
 	es_tenant_made_hook = tenant_made;

@@ -13,6 +13,7 @@
 #include "log/horizon.h"
 #include "log/scan.h"
 #include "miscadmin.h"
+#include "store/tenant.h"
 
 /* The last position with an event from before a time. */
 static int64
@@ -67,13 +68,18 @@ es_handler_start_position(EsHandlerUse *use, const char *start_from, bool first)
 /*
  * Open the store in use, a handler of it and the table of its states, which is
  * made if it is not there.  55000 if it has no state: it is of another store,
- * inline or live.  With shadow it is for building its tables beside themselves
- * (deliver/projection), which those two can be too.
+ * inline or live; VE024 if the tenant can only be read.  With shadow it is for
+ * building its tables beside themselves (deliver/projection), which those two
+ * can be too, and which may be for a read.
  */
 void
 es_handler_use(EsHandlerUse *use, const char *name, bool shadow)
 {
+	EsTenant	tenant;
+
 	use->log = es_store_open_log(&use->store, AccessShareLock, ACL_SELECT);
+	if (!shadow && es_tenant_of_schema(use->store->nspid, &tenant))
+		es_tenant_require_state(&tenant, true);
 	use->handler = es_handler_take(name, use->store, use->log);
 	if (!es_handler_applies(use->handler->store_number, use->store))
 		ereport(ERROR,

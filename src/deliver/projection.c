@@ -47,6 +47,8 @@
 #include "log/horizon.h"
 #include "observe/problem.h"
 #include "store/statement.h"
+#include "store/tenant.h"
+#include "store/tenant_clone.h"
 
 #define REBUILD_PREFIX	"event_rebuild_"
 #define LIVE_PREFIX		"event_live_"
@@ -63,13 +65,19 @@ typedef struct Table
 
 /* --- the schema beside --- */
 
+static char *
+rebuild_schema(int64 store_number, const char *name)
+{
+	return psprintf(REBUILD_PREFIX "%llx_%08x", (unsigned long long) store_number, es_handler_lock_key(name, 0));
+}
+
 /* Its name, palloc'd; it follows from the store, the handler and the partition. */
 char *
 es_shadow_schema(const EsStore *store, const char *name, int partition)
 {
 	if (partition <= ES_LIVE_READ)
 		return psprintf(LIVE_PREFIX "%d", MyProcPid);
-	return psprintf(REBUILD_PREFIX "%llx_%08x", (unsigned long long) store->number, es_handler_lock_key(name, 0));
+	return rebuild_schema(store->number, name);
 }
 
 /* Put it first on the search_path, on a level of settings that is returned. */
@@ -223,11 +231,12 @@ create_shadow(EsHandlerUse *use, int partition, List *tables)
 	CommandCounterIncrement();
 }
 
-/* Use a handler of the caller's as a projection. */
+/* Use a handler of the caller's as a projection, to write its tables or to read only. */
 static List *
-use_projection(EsHandlerUse *use, const char *name)
+use_projection(EsHandlerUse *use, const char *name, bool write)
 {
 	int			concurrency;
+	EsTenant	tenant;
 
 	es_require_writable();
 	es_handler_require_owner(name, &concurrency);
@@ -237,6 +246,8 @@ use_projection(EsHandlerUse *use, const char *name)
 							"cannot build a projection in a transaction whose snapshot is fixed"),
 				 errhint("Do it in a READ COMMITTED transaction.")));
 	es_handler_use(use, name, true);
+	if (write && es_tenant_of_schema(use->store->nspid, &tenant))
+		es_tenant_require_state(&tenant, true);
 	if (use->handler->kind == ES_HANDLER_PROCESS)
 		not_ready(name, "is a process manager", "Its commands would be dispatched again.");
 	return es_projection_writes(use->handler);
@@ -384,6 +395,23 @@ es_projection_forget(EsStore *store, const char *name)
 		es_statement_drop_shadow(schema);
 }
 
+/* The same for a store that is gone, whoever had begun the rebuild. */
+void
+es_projection_forget_gone(int64 store_number, const char *name)
+{
+	char	   *schema = rebuild_schema(store_number, name);
+	Oid			nspid = get_namespace_oid(schema, true);
+	Oid			user;
+	int			context;
+
+	if (!OidIsValid(nspid))
+		return;
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(es_schema_owner(nspid), context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	es_statement_drop_shadow(schema);
+	SetUserIdAndSecContext(user, context);
+}
+
 PG_FUNCTION_INFO_V1(event_store_projection_rebuild);
 PG_FUNCTION_INFO_V1(event_store_projection_build);
 PG_FUNCTION_INFO_V1(event_store_projection_cancel);
@@ -400,7 +428,7 @@ event_store_projection_rebuild(PG_FUNCTION_ARGS)
 	es_require_argument(fcinfo, 0, "name");
 	es_require_argument(fcinfo, 1, "background");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	tables = use_projection(&use, name);
+	tables = use_projection(&use, name, true);
 	(void) es_handler_lock(use.handlers, name, ES_SHADOW(0), true);
 	if (is_rebuilt(&use))
 		not_ready(name, "is being rebuilt already", "Wait for the end, or give it up with event_store.projection_cancel().");
@@ -429,7 +457,7 @@ event_store_projection_build(PG_FUNCTION_ARGS)
 
 	es_require_argument(fcinfo, 0, "name");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	(void) use_projection(&use, name);
+	(void) use_projection(&use, name, true);
 	if (!is_rebuilt(&use))
 		not_ready(name, "is not being rebuilt", "Begin with event_store.projection_rebuild().");
 	concurrency = use.handler->concurrency;
@@ -449,7 +477,7 @@ event_store_projection_cancel(PG_FUNCTION_ARGS)
 	EsHandlerUse use;
 	bool		found;
 
-	(void) use_projection(&use, name);
+	(void) use_projection(&use, name, true);
 	for (int partition = 0; partition < use.handler->concurrency; partition++)
 		(void) es_handler_lock(use.handlers, name, ES_SHADOW(partition), true);
 	found = is_rebuilt(&use);
@@ -532,7 +560,7 @@ event_store_projection_read(PG_FUNCTION_ARGS)
 	ErrorData  *volatile error = NULL;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	tables = use_projection(&use, name);
+	tables = use_projection(&use, name, false);
 	check_function(use.handler);
 	check_tables(use.handler, tables);
 

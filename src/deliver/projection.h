@@ -18,5 +18,6 @@ extern List *es_projection_writes(EsHandler *handler);
 extern void es_projection_check_writes(EsHandler *handler, List *before);
 extern bool es_projection_finish(const char *name);
 extern void es_projection_forget(EsStore *store, const char *name);
+extern void es_projection_forget_gone(int64 store_number, const char *name);
 
 #endif							/* ES_PROJECTION_H */

@@ -264,11 +264,20 @@ event_store_export_tenant(PG_FUNCTION_ARGS)
 	after = position_argument(fcinfo, 1, "after_position");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 
-	/* nobody begins to write any more; wait for those who did before */
+	/* nobody begins to write any more; wait for those who did before, and for what is at work on events */
 	if (frozen)
 	{
+		static const char *const others[] = {"event_subscriptions", "event_deliveries", "event_handlers"};
+
 		LockRelationOid(store->log, ShareLock);
 		LockRelationOid(store->streams, ShareLock);
+		for (int i = 0; i < lengthof(others); i++)
+		{
+			Oid			relid = get_relname_relid(others[i], tenant.nspid);
+
+			if (OidIsValid(relid))
+				LockRelationOid(relid, ShareLock);
+		}
 		store = es_store_with_indexes(store);
 	}
 	es_final_begin(&final, store);
@@ -520,17 +529,10 @@ is_moved(const char *schema, const char *table)
 static void
 import_table(const char *schema, const char *table, const char *source, EsPayload payload)
 {
-	Oid			nspid = get_namespace_oid(schema, false);
-	Oid			relid = get_relname_relid(table, nspid);
+	Oid			relid = get_relname_relid(table, get_namespace_oid(schema, false));
 	bool		is_streams = strcmp(table, "event_streams") == 0;
 	bool		is_log = strcmp(table, "event_log") == 0;
 
-	if (!OidIsValid(relid) && (strcmp(table, "event_subscriptions") == 0 || strcmp(table, "event_deliveries") == 0))
-	{
-		es_store_need_subscription_tables(es_store_of_schema(nspid));
-		CommandCounterIncrement();
-		relid = get_relname_relid(table, nspid);
-	}
 	if (!OidIsValid(relid) || !is_moved(schema, table))
 		ereport(ERROR,
 				(es_problem(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -689,6 +691,8 @@ event_store_import_tenant(PG_FUNCTION_ARGS)
 
 	level = begin_settings();
 	foreach(lc, tables)
+		es_store_need_table(es_store_of_schema(tenant.nspid), lfirst(lc));
+	foreach(lc, tables)
 		import_table(schema, lfirst(lc), source, header.payload);
 	CommandCounterIncrement();
 	store = es_store_of_schema(tenant.nspid);
@@ -706,6 +710,9 @@ event_store_import_tenant(PG_FUNCTION_ARGS)
 		if (strcmp(lfirst(lc), "event_log") == 0)
 			events = rows;
 	}
+	store = es_store_of_schema(tenant.nspid);
+	if (store == NULL)
+		es_tenant_broken(&tenant);
 	es_statement_set_mark(schema, header.position, header.epochs);
 	DirectFunctionCall3(setval3_oid, ObjectIdGetDatum(store->sequence), Int64GetDatum(header.position + 1), BoolGetDatum(false));
 	AtEOXact_GUC(true, level);

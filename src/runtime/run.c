@@ -72,13 +72,14 @@ prepare(EsTask *task, const EsRegistration *registration)
 	return kind;
 }
 
+/* Is it for a tenant that rests?  One that can be read only is not to change either. */
 static bool
 is_suspended(const EsTask *task)
 {
 	EsTenant	tenant;
 
 	return task->store != NULL && es_tenant_of_schema(task->store->nspid, &tenant) &&
-		tenant.state == ES_TENANT_SUSPENDED;
+		tenant.state != ES_TENANT_ACTIVE;
 }
 
 /* Run a step and note what follows from it, in the transaction in progress. */

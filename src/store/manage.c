@@ -363,36 +363,80 @@ es_store_create_again(const char *schema, int64 number, EsPayload payload)
 	return created;
 }
 
+/* Tables that only some stores have, those that are made together. */
+typedef struct OptionalTables
+{
+	const char *names[3];
+	void		(*create) (const char *schema);
+	bool		guarded;
+} OptionalTables;
+
+static const OptionalTables optional_tables[] = {
+	{{"event_tags"}, es_statement_create_tags, true},
+	{{"event_subscriptions", "event_deliveries"}, es_statement_create_subscription_tables, true},
+	{{"event_handlers", "event_parked", "event_processes"}, es_statement_create_handler_tables, false},
+};
+
+/* The tables to which one of this name belongs, NULL if it is none of them. */
+static const OptionalTables *
+find_optional(const char *table)
+{
+	for (int i = 0; i < lengthof(optional_tables); i++)
+		for (int k = 0; k < lengthof(optional_tables[i].names) && optional_tables[i].names[k] != NULL; k++)
+			if (strcmp(optional_tables[i].names[k], table) == 0)
+				return &optional_tables[i];
+	return NULL;
+}
+
+/* Is it a table that only we write, past its guard? */
+bool
+es_store_table_is_guarded(const char *table)
+{
+	const OptionalTables *optional = find_optional(table);
+
+	return strcmp(table, "event_log") == 0 || strcmp(table, "event_streams") == 0 || (optional != NULL && optional->guarded);
+}
+
 /*
- * Make the tables of a store's subscriptions if it has none yet, as the owner
- * of the store.  The caller has checked that the current role may cause that.
+ * Make a table of a store, if it is one that only some stores have and this one
+ * has not got yet, along with those that belong to it; as the owner of the
+ * store.  The caller has checked that the current role may cause that, and for
+ * event_tags that nobody else appends.
  */
 void
-es_store_need_subscription_tables(EsStore *store)
+es_store_need_table(EsStore *store, const char *table)
 {
+	const OptionalTables *optional = find_optional(table);
 	Oid			nspid = store->nspid;
+	Oid			log = store->log;
 	char	   *schema = pstrdup(NameStr(store->schema));
 	Relation	mark;
 	Oid			save_user;
 	int			save_context;
 
-	if (OidIsValid(get_relname_relid("event_deliveries", nspid)))
+	if (optional == NULL || OidIsValid(get_relname_relid(table, nspid)))
 		return;
 
 	/* whoever comes second waits here, and then finds them */
 	mark = table_open(store->mark, ShareUpdateExclusiveLock);
-	if (!OidIsValid(get_relname_relid("event_deliveries", nspid)))
+	if (!OidIsValid(get_relname_relid(table, nspid)))
 	{
 		/* a tenant's store gets them from those who are set to no tenant, too */
 		int			level = es_tenant_lift_guard();
 
 		GetUserIdAndSecContext(&save_user, &save_context);
-		SetUserIdAndSecContext(mark->rd_rel->relowner, save_context | SECURITY_LOCAL_USERID_CHANGE);
-		es_statement_create_subscription_tables(schema);
-		es_store_guard_table(nspid, "event_subscriptions");
-		es_store_guard_table(nspid, "event_deliveries");
+		SetUserIdAndSecContext(mark->rd_rel->relowner,
+							   save_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		optional->create(schema);
+		for (int i = 0; optional->guarded && i < lengthof(optional->names) && optional->names[i] != NULL; i++)
+			es_store_guard_table(nspid, optional->names[i]);
 		SetUserIdAndSecContext(save_user, save_context);
 		AtEOXact_GUC(true, level);
+
+		/* sessions remember whether there are tags */
+		if (optional->create == es_statement_create_tags)
+			CacheInvalidateRelcacheByRelid(log);
+		CommandCounterIncrement();
 	}
 	table_close(mark, NoLock);
 }
@@ -537,7 +581,7 @@ event_store_grant_store(PG_FUNCTION_ARGS)
 	es_store_check_access(access);
 	es_store_require_owner(store);
 	if (strcmp(access, "consumer") == 0)
-		es_store_need_subscription_tables(store);
+		es_store_need_table(store, "event_deliveries");
 	es_statement_grant(schema, role, access);
 
 	/* GRANT on a schema that is not one's own only warns */

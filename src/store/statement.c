@@ -855,6 +855,7 @@ es_statement_open_rows(const char *schema, const char *table, EsPayload payload,
 			" ORDER BY position USING OPERATOR(pg_catalog.<)" :
 			is_streams ? "WHERE stream_id OPERATOR(pg_catalog.>) 0 AND $1 OPERATOR(pg_catalog.>=) 0"
 			" AND stream_id OPERATOR(pg_catalog.<=) $2" :
+			strcmp(table, "event_tags") == 0 ? "WHERE $1 OPERATOR(pg_catalog.>=) 0 AND position OPERATOR(pg_catalog.<=) $2" :
 			"WHERE $1 OPERATOR(pg_catalog.>=) 0 AND $2 OPERATOR(pg_catalog.>=) 0"},
 		{NULL, NULL}
 	};

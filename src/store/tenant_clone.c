@@ -234,7 +234,7 @@ static void
 copy_rows(const EsPart *part, Oid target, Snapshot snapshot)
 {
 	char	   *name = get_rel_name(part->oid);
-	bool		guarded = strcmp(name, "event_log") == 0 || strcmp(name, "event_streams") == 0;
+	bool		guarded = es_store_table_is_guarded(name);
 
 	PG_TRY();
 	{
@@ -247,6 +247,17 @@ copy_rows(const EsPart *part, Oid target, Snapshot snapshot)
 		es_guard_close();
 	}
 	PG_END_TRY();
+}
+
+/* Give a store the tables that another one has and not every store, empty. */
+static void
+make_optional_tables(Oid source, Oid target)
+{
+	static const char *const tables[] = {"event_tags", "event_subscriptions", "event_handlers"};
+
+	for (int i = 0; i < lengthof(tables) && es_store_of_schema(source) != NULL; i++)
+		if (OidIsValid(get_relname_relid(tables[i], source)))
+			es_store_need_table(es_store_of_schema(target), tables[i]);
 }
 
 /* Of the same thing, however it is? */
@@ -378,6 +389,7 @@ fill(Oid source, const char *target, bool with_data, bool with_grants)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	set_path(target);
+	make_optional_tables(source, nspid);
 	make_objects(&definition);
 	for (int i = 0; i < definition.count; i++)
 	{

@@ -498,7 +498,7 @@ event_store_grant_tenant(PG_FUNCTION_ARGS)
 
 		if (store == NULL)
 			es_tenant_broken(&tenant);
-		es_store_need_subscription_tables(store);
+		es_store_need_table(store, "event_deliveries");
 	}
 	es_statement_grant(get_namespace_name(tenant.nspid), role, access);
 	es_statement_grant_others(get_namespace_name(tenant.nspid), role, strcmp(access, "reader") != 0);
