@@ -19,9 +19,8 @@ use Test::More;
 my $root = "$FindBin::RealBin/../..";
 my $node = new_node('main', conf => qq{
 max_prepared_transactions = 2
-max_worker_processes = 64
+max_worker_processes = 100
 shared_preload_libraries = 'event_store, event_store_http'
-max_worker_processes = 32
 });
 my %manual = map { (m{([^/]+)$})[0] => slurp_file($_) } "$root/README.md", glob("$root/doc/*.md");
 
