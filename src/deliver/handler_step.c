@@ -170,7 +170,7 @@ attempt(Step *step, int from, int to, bool batch, volatile int *failed)
 	EsAttempt	attempt;
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorData  *volatile error = NULL;
-	EsOwnEvent	which = step->use.handler->kind == ES_HANDLER_PROCESS ? ES_EVENT_PROCESS : ES_EVENT_HANDLE;
+	const volatile EsOwnEvent which = step->use.handler->kind == ES_HANDLER_PROCESS ? ES_EVENT_PROCESS : ES_EVENT_HANDLE;
 
 	*failed = from;
 	es_attempt_begin(&attempt);

@@ -654,7 +654,7 @@ event_store_fill_tenant_pool(PG_FUNCTION_ARGS)
 	if (template != NULL)
 		template = MemoryContextStrdup(PortalContext, template);
 	surplus = count_pool(template, with_data) - size;
-	for (int64 i = 0; i < Abs(surplus); i++)
+	for (int64 i = 0; i < (surplus < 0 ? -surplus : surplus); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (surplus > 0)
