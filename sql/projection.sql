@@ -86,6 +86,12 @@ SELECT event_store.register_projection('balances', '{balance, entries}', 'count_
 SELECT count(*) FROM generate_series(1, 10) i, event_store.append_event('inline-1', 'Paid', jsonb_build_object('amount', i));
 UPDATE balance SET amount = -1;
 SELECT event_store.projection_rebuild('balances', background => false);
+-- not with events that only this transaction knows
+BEGIN;
+SELECT count(*) FROM event_store.append_event('inline-1', 'Paid', '{"amount": 2}');
+SELECT event_store.projection_build('balances');
+COMMIT;
+SELECT account, amount FROM balance;
 SELECT event_store.projection_build('balances');
 SELECT count(*) FROM event_store.append_event('inline-1', 'Paid', '{"amount": 1}');
 SELECT account, amount FROM balance;

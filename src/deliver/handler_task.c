@@ -190,6 +190,10 @@ step_spawner(EsTask *task)
 		EsStore    *store;
 
 		CHECK_FOR_INTERRUPTS();
+		/* those that have theirs are most, and a session does not forget the tables of a store that it has looked at */
+		if (es_task_find_of(&handler_kind, task_name(task->name, 0), DatumGetInt64(
+				heap_getattr(tuple, TENANT_STORE_NUMBER + 1, RelationGetDescr(tenants), &isnull))) != 0)
+			continue;
 		if (es_tenant_find(name, &tenant) && OidIsValid(tenant.nspid) &&
 			(store = es_store_of_schema(tenant.nspid)) != NULL &&
 			es_task_find(&handler_kind, task_name(task->name, 0), store) == 0)

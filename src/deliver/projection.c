@@ -306,12 +306,18 @@ hold_live(EsHandlerUse *use)
 		(void) es_handler_lock(use->handlers, use->handler->prepared.name, partition, true);
 }
 
-/* Hand over what is still missing; false if that cannot be done now. */
+/*
+ * Hand over what is still missing; false if that cannot be done now.  An inline
+ * handler is ahead of the horizon, with the events of this transaction and of
+ * those that are committed and not yet safe (log/hot).
+ */
 static bool
 catch_up(EsHandlerUse *use)
 {
 	int64		handled = 0;
 
+	if (use->handler->kind == ES_HANDLER_INLINE && es_horizon(use->store, NULL) < es_position_end(use->store))
+		return false;
 	for (int partition = 0; partition < use->handler->concurrency; partition++)
 		if (es_handler_steps(use->handler->prepared.name, ES_SHADOW(partition), PG_INT64_MAX, &handled) != ES_STEP_DONE)
 			return false;

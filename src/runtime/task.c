@@ -203,8 +203,15 @@ scan_name(Relation rel, const EsTaskKind *kind, const char *name, int64 store_nu
 int64
 es_task_find(const EsTaskKind *kind, const char *name, EsStore *store)
 {
+	return es_task_find_of(kind, name, store != NULL ? store->number : 0);
+}
+
+/* The same by the number of the store, 0: of none. */
+int64
+es_task_find_of(const EsTaskKind *kind, const char *name, int64 store_number)
+{
 	Relation	rel = open_table("task", AccessShareLock);
-	SysScanDesc scan = scan_name(rel, kind, name, store != NULL ? store->number : 0, 3);
+	SysScanDesc scan = scan_name(rel, kind, name, store_number, 3);
 	HeapTuple	tuple = systable_getnext(scan);
 	int64		number = 0;
 

@@ -80,6 +80,7 @@ extern void es_task_kind_register(const EsTaskKind *kind);
 /* registrations: rows of event_store.task, which take effect at commit */
 extern int64 es_task_add(const EsTaskKind *kind, const char *name, EsStore *store, Oid owner);
 extern int64 es_task_find(const EsTaskKind *kind, const char *name, EsStore *store);
+extern int64 es_task_find_of(const EsTaskKind *kind, const char *name, int64 store_number);
 extern int64 es_task_find_orphan(const EsTaskKind *kind, const char *name);
 extern bool es_task_remove(int64 number);
 
