@@ -1,5 +1,5 @@
 #!/bin/bash
-# make bench: what the extension costs against plain PostgreSQL, on a private server, in about four minutes.
+# make bench: what the extension costs against plain PostgreSQL, on a private server, in about five minutes.
 # The table and plots of it are left in build/bench.
 #   BENCH_SECS  seconds a slice (3)     BENCH_REPS  repetitions (3)     BENCH_ONLY  run only the work whose name matches
 # Each piece of work runs in slices, the floor's and ours in turn, and a ratio is the median over the repetitions of the ratio
@@ -182,8 +182,13 @@ postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
 es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
-[[ model == "${BENCH_ONLY:-}" ]] || make_lines
-for kind in jsonb json bytea; do
+kinds='jsonb json bytea'
+case ${BENCH_ONLY:-} in
+	model) ;;
+	deliver) kinds=jsonb ;;
+	*) make_lines ;;
+esac
+for kind in $kinds; do
 	make_archive "$kind"
 	# the log and its indexes; the streams' names come on top, a row a stream
 	for table in "archive_$kind.event_log" "floor.archive_$kind"; do
@@ -224,3 +229,4 @@ if [[ task =~ ${BENCH_ONLY:-.} ]]; then
 	sql -v samples=200 -v what='beside 8 clients that append' -f - <"$here/task.sql"
 	wait $! || { cat "$work/pgbench" >&2; exit 1; }
 fi
+if [[ deliver =~ ${BENCH_ONLY:-.} ]]; then . "$here/deliver.sh"; fi
