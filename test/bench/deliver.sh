@@ -54,7 +54,7 @@ sql -v samples=500 -v what='nothing else to do' -f - <"$here/deliver.sql"
 # appends: those of one client a second
 appends() {
 	script event_store append_one | PGOPTIONS="-c search_path=bench -c synchronous_commit=off" es_as_postgres pgbench -n -M prepared -c 1 -T "$secs" \
-		-D first=$first -D k=$streams -D i="$i" -D n=1 -D data="$data" -D metadata="$metadata" -D id=$id -D events=[] \
+		-D first=$first -D k=$streams -D i=0 -D n=1 -D data="$data" -D metadata="$metadata" -D id=$id -D events=[] \
 		-f - >"$work/pgbench" 2>&1 || { cat "$work/pgbench" >&2; exit 1; }
 	sed -n 's/^tps = \([0-9]*\).*/\1/p' "$work/pgbench"
 }
@@ -68,7 +68,7 @@ for ((rep = 0; rep < reps; rep++)); do
 			handlers) sql -c "SET search_path = bench" \
 				-c "SELECT event_store.register_handler('idle' || n, 'archive_jsonb.copy_one', category => 'other') FROM generate_series(1, 100) n" ;;
 		esac >/dev/null
-		i=0 appends >>"$work/beside_$idle"
+		appends >>"$work/beside_$idle"
 		[[ $idle != handlers ]] || sql -c "SELECT event_store.handler_delete('idle' || n) FROM generate_series(1, 100) n" >/dev/null
 	done
 done
