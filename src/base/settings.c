@@ -39,6 +39,7 @@ int			es_max_stores;
 int			es_max_stream_locks;
 int			es_max_tasks;
 int			es_max_workers;
+int			es_notify_interval;
 int			es_pooler;
 bool		es_problem_debug;
 int			es_problem_detail_size = 8192;	/* errors may come before the settings are defined */
@@ -312,6 +313,12 @@ EsSettingsInit(void)
 							&es_max_workers,
 							4, 0, 1024,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("event_store.notify_interval",
+							"Shortest time between two notifications of a store whose events have become more.",
+							"Sent to the channel \"event_store\" of the database; 0 sends none.",
+							&es_notify_interval,
+							0, 0, 3600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomEnumVariable("event_store.pooler",
 							 "What stands between clients and server: decides how far a tenant set earlier is trusted.",
 							 "With transaction, a tenant counts only in the transaction that set it.",

@@ -41,6 +41,7 @@ extern int	es_max_stores;
 extern int	es_max_stream_locks;
 extern int	es_max_tasks;
 extern int	es_max_workers;
+extern int	es_notify_interval;
 extern int	es_pooler;
 extern bool es_problem_debug;
 extern int	es_problem_detail_size;

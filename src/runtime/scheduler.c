@@ -1,7 +1,8 @@
 /*
  * scheduler.c
  *		The scheduler of a database: moves the durable marks of its stores, hands
- *		its tasks to workers (runtime/queue) and restarts children (runtime/child).
+ *		its tasks to workers (runtime/queue), restarts children (runtime/child)
+ *		and notifies those who listen (runtime/notify).
  *
  * The scheduler sleeps until a commit moves the horizon of a store (log/wake),
  * a task is registered or poked, or a worker is done (runtime/pool).  Tasks
@@ -39,6 +40,7 @@
 #include "runtime/child.h"
 #include "runtime/child_table.h"
 #include "runtime/launcher.h"
+#include "runtime/notify.h"
 #include "runtime/queue.h"
 #include "runtime/transact.h"
 #include "runtime/vacate.h"
@@ -185,6 +187,7 @@ rest(TimestampTz last_move, TimestampTz last_look)
 	if (moved)
 		until = Min(until, TimestampTzPlusMilliseconds(last_move, es_mark_interval));
 	until = Min(until, es_queue_next_time());
+	until = Min(until, es_notify_next_time());
 	timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 	if (timeout > 0)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
@@ -270,7 +273,10 @@ es_scheduler_main(Datum argument)
 			move_marks();
 			pgstat_report_stat(true);
 			pgstat_report_activity(STATE_IDLE, NULL);
+			es_notify_turn();
 		}
+		else if (es_notify_next_time() <= now)
+			es_notify_turn();
 		rest(last_move, last_look);
 	}
 	if (how == ES_SCHEDULER_ABSENT)

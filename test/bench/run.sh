@@ -183,8 +183,13 @@ postmaster=$(head -n 1 "$ES_DATA/postmaster.pid")
 es_psql -q -d postgres -c 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -c "CREATE EXTENSION event_store"
-[[ model == "${BENCH_ONLY:-}" ]] || make_lines
-for kind in jsonb json bytea; do
+kinds='jsonb json bytea'
+case ${BENCH_ONLY:-} in
+	model) ;;
+	deliver) kinds=jsonb ;;
+	*) make_lines ;;
+esac
+for kind in $kinds; do
 	make_archive "$kind"
 	# the log and its indexes; the streams' names come on top, a row a stream
 	for table in "archive_$kind.event_log" "floor.archive_$kind"; do
@@ -243,3 +248,4 @@ if [[ task =~ ${BENCH_ONLY:-.} ]]; then
 	sql -v samples=200 -v what='beside 8 clients that append' -f - <"$here/task.sql"
 	wait $! || { cat "$work/pgbench" >&2; exit 1; }
 fi
+if [[ deliver =~ ${BENCH_ONLY:-.} ]]; then . "$here/deliver.sh"; fi

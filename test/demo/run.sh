@@ -91,7 +91,7 @@ sql "${setup[@]/#/-c}" >/dev/null
 metric="SELECT event_store.metric_counter('replay.events', event => 'replay.event', tags => '{type}')"
 cat <<END
 
-   The extension counts what it does (step 10). What else is to be counted is said beforehand:
+   The extension counts what it does (step 11). What else is to be counted is said beforehand:
 
 END
 say "$metric"
@@ -130,20 +130,33 @@ for ((i = 0; i < sessions; i++)); do
 	loaders+=($!)
 done
 printed=$SECONDS
+# With half of it stored a table begins to follow the log (step 10); how far it is behind is noted from then on.
+followed=
+follow() {
+	followed=$EPOCHREALTIME followed_at=$stored
+	sql -c "SET search_path = $store" -f - <"$here/cases.sql" >/dev/null
+}
 while
 	loading=$(jobs -pr)
-	stored=$(sql -c "SET search_path = $store" -c "SELECT event_store.head()")
+	IFS='|' read -r stored lag <<<"$(sql -c "SET search_path = $store" \
+		-c "SELECT event_store.head(), (SELECT lag FROM event_store.handlers WHERE name = 'cases')")"
 	line="   loading: $(number "$stored") of $(number "$events") events, $(seconds_since "$start") s"
+	[[ -z $lag ]] || echo "$(seconds_since "$followed") $stored $lag" >>"$work/lag"
 	[[ -n $loading ]]
 do
+	if [[ -z $followed ]] && ((stored * 2 >= events)); then
+		follow
+		continue
+	fi
 	if [[ -t 1 ]]; then
 		printf '\r%s ' "$line"
 	elif ((SECONDS >= printed + 2)); then
 		echo "$line"
 		printed=$SECONDS
 	fi
-	sleep 0.1
+	((${lag:-0} > 10)) || sleep 0.1
 done
+[[ -n $followed ]] || follow       # a short log
 for i in "${loaders[@]}"; do wait "$i" || fail "a session could not replay its part: $(<"$work/errors")"; done
 took=$(seconds_since "$start") pace=$(rate "$events" "$start")
 if [[ -t 1 ]]; then printf '\r%s \n' "$line"; else echo "$line"; fi
@@ -316,7 +329,61 @@ cat <<END
 END
 cat <<END
 
-10. What was counted
+10. A table that a worker keeps
+   For queries the cases shall stand in a table. When step 2 had stored $(number "$followed_at") events, another session said how an event
+   changes it:
+
+END
+sed -e '/^--/d' -e 's/^/     /' "$here/cases.sql"
+cat <<END
+
+   From then on a worker of the server brought the table up to date, from the first event on. How far it was behind the end of
+   the log, which the sessions of step 2 moved on meanwhile:
+
+END
+# step 2 may have ended before it got there
+for ((i = 0; i < 600; i++)); do
+	[[ ! -s $work/lag || $(tail -n 1 "$work/lag") != *' 0' ]] || break
+	sql -F ' ' -c "SET search_path = $store" \
+		-c "SELECT '$(seconds_since "$followed")', event_store.head(), lag FROM event_store.handlers WHERE name = 'cases'" >>"$work/lag"
+done
+awk -f "$here/lag.awk" "$work/lag" || fail "the table never came up to date"
+cat <<END
+
+   The table gets another column, so the function is another. The worker builds a new table beside the one in use, from the
+   first event on, and then puts it in its place; who reads meanwhile reads the old one.
+
+END
+rebuild=("ALTER TABLE cases ADD last_by text"
+	"CREATE OR REPLACE FUNCTION keep_case(event event_store.recorded_event) RETURNS void LANGUAGE plpgsql AS \$\$ BEGIN
+  INSERT INTO cases VALUES (event.stream, 1, event.type, event.metadata ->> 'resource')
+  ON CONFLICT (stream) DO UPDATE SET steps = cases.steps + 1, last_step = excluded.last_step, last_by = excluded.last_by;
+END \$\$"
+	"SELECT event_store.projection_rebuild('cases')")
+say "${rebuild[@]}"
+start=$EPOCHREALTIME
+sql -c "SET search_path = $store" "${rebuild[@]/#/-c}" >/dev/null
+for ((i = 0; i < 600; i++)); do
+	[[ $(sql -c "SET search_path = $store" -c "SELECT count(*) FROM event_store.projection_rebuilds") != 0 ]] || break
+done
+cat <<END
+
+   That took $(seconds_since "$start") seconds. The table beside what plain SQL over the log says:
+
+END
+same="SELECT count(*) AS cases, count(*) FILTER (WHERE to_jsonb(c) = to_jsonb(l)) AS equal FROM cases c FULL JOIN
+  (SELECT stream_name AS stream, count(*)::int AS steps, (array_agg(event_type ORDER BY version DESC))[1] AS last_step,
+    (array_agg(e.metadata ->> 'resource' ORDER BY version DESC))[1] AS last_by
+  FROM event_log e JOIN event_streams USING (stream_id) GROUP BY stream_name) l USING (stream)"
+sql -c "SET search_path = $store" -c "SELECT event_store.wait_for(handlers => '{cases}', timeout => '1 min')" >/dev/null
+show "$store" "$same"
+[[ $(sql -c "SET search_path = $store" -c "SELECT cases = $streams AND equal = cases FROM ($same) x") == t ]] ||
+	fail "the table is not what the log says"
+echo
+echo "   They are equal: all $(number "$streams") rows."
+cat <<END
+
+11. What was counted
    All of this run, in shared memory: no table was written for it, and no event is read now. Appends by how they ended:
 
 END

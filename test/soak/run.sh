@@ -1,6 +1,6 @@
 #!/bin/bash
-# make soak: the tests of concurrency, crashes, conditions, background tasks and subscriptions with long settings, and 100,000 calls
-# through a pooler, again and again; an hour as it is.
+# make soak: the tests of concurrency, crashes, conditions, background tasks, subscriptions and handlers with long settings, and 100,000
+# calls through a pooler, again and again; an hour as it is.
 #   ES_ROUNDS       how often (5)
 #   ES_SECONDS      how long each concurrent workload runs (60)
 #   ES_CRASH_KILLS  processes killed in each crash test (200)
@@ -25,7 +25,7 @@ export PG_REGRESS=$pgxs/test/regress/pg_regress TEMP_CONFIG=$ES_CONF TMPDIR=$ES_
 passed=0 failed=0
 for ((round = 1; round <= rounds; round++)); do
 	for file in test/t/010_concurrency.pl test/t/020_crash.pl test/t/071_pooler.pl test/t/080_condition.pl test/t/091_runtime_crash.pl \
-		test/t/100_subscription.pl; do
+		test/t/100_subscription.pl test/t/107_delivery_chaos.pl; do
 		name=$(basename "$file" .pl).$round
 		work=$ES_RUN/soak/$name
 		out=$ES_LOG/soak/$name.out
