@@ -33,7 +33,7 @@ my (%calls, %home);
 for my $source (@sources)
 {
 	(my $object = $source) =~ s/\.c$/.o/;
-	my ($function, $transfer);
+	my ($function, $transfer, $label);
 
 	open(my $fh, '-|', 'objdump', '-dr', '--no-show-raw-insn', $object) or die "objdump: $!";
 	while (<$fh>)
@@ -50,13 +50,21 @@ for my $source (@sources)
 		{
 			if (/^\s+[0-9a-f]+:\s+R_\w+\s+(\w+)/)
 			{
+				# the label was only the address behind the call, which may be the next function
+				delete $calls{$function}{$label} if defined $label;
 				$calls{$function}{$1} = 1 if $transfer && $1 ne 'text';
+				$label = undef;
 			}
 			else
 			{
 				my $instruction = $1;
 				$transfer = $instruction =~ /^(?:call|jmp|bl|b)/ ? 1 : 0;
-				$calls{$function}{$1} = 1 if $transfer && /<([A-Za-z_]\w*)/;
+				$label = undef;
+				if ($transfer && /<([A-Za-z_]\w*)/)
+				{
+					$label = $1 if !$calls{$function}{$1};
+					$calls{$function}{$1} = 1;
+				}
 				$calls{$function}{'a call through a pointer'} = 1
 				  if $instruction =~ /^(?:call|blr)/ && /\*(?:%|0x|\()/;
 			}
