@@ -55,14 +55,6 @@ extern void es_statement_drop_index(const char *schema, const char *name, bool c
 extern Portal es_statement_open_import(const char *source, const char *const *types, int64 after, int64 limit);
 extern void es_statement_count_import(const char *source, int64 last, int64 *before, int64 *after, int64 *bad);
 
-extern List *es_statement_moved_tables(const char *schema);
-extern Portal es_statement_open_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last);
-extern char *es_statement_moved_line(const char *source, const char *member);
-extern uint64 es_statement_insert_rows(const char *schema, const char *source, const char *table, EsPayload payload,
-									   bool replace);
-extern void es_statement_delete_rows(const char *schema, const char *table);
-extern void es_statement_set_mark(const char *schema, int64 position, Datum epochs);
-
 extern SPIPlanPtr es_statement_plan(EsStore *store, EsStatement which);
 
 extern char *es_statement_expand(const char *template, const char *args[][2]);
@@ -78,5 +70,14 @@ extern void es_statement_create_like(const char *schema, const char *name, const
 extern void es_statement_replace_table(Oid old, const char *live_schema, const char *schema, const char *name);
 extern void es_statement_drop_shadow(const char *schema);
 extern void es_statement_truncate(const char *tables);
+
+/* store/statement_move */
+extern List *es_statement_moved_tables(const char *schema);
+extern Portal es_statement_open_rows(const char *schema, const char *table, EsPayload payload, int64 after, int64 last);
+extern char *es_statement_moved_line(const char *source, const char *member);
+extern uint64 es_statement_insert_rows(const char *schema, const char *source, const char *table, EsPayload payload,
+									   bool replace);
+extern void es_statement_delete_rows(const char *schema, const char *table);
+extern void es_statement_set_mark(const char *schema, int64 position, Datum epochs);
 
 #endif							/* ES_STATEMENT_H */
