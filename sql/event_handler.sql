@@ -274,6 +274,28 @@ RESET ROLE;
 REVOKE ALL ON seen, poison FROM handler_stranger;
 SELECT event_store.revoke_store('handled', 'handler_stranger');
 
+-- whoever calls, the function runs as the role that registered it
+CREATE ROLE handler_owner;
+SELECT format('GRANT CREATE ON DATABASE %I TO handler_owner', current_database()) \gexec
+SET ROLE handler_owner;
+SELECT event_store.create_store('handled_own');
+SET search_path = handled_own, public;
+CREATE TABLE who (name name);
+CREATE FUNCTION who(event event_store.recorded_event) RETURNS void LANGUAGE sql
+BEGIN ATOMIC INSERT INTO who VALUES (current_user); END;
+SELECT event_store.register_handler('who', 'who', background => false);
+SELECT first_version FROM event_store.append_event('w-1', 'X');
+RESET ROLE;
+SELECT event_store.handler_run('who'), current_user = session_user AS again_self;
+SELECT * FROM who;
+SELECT event_store.handler_delete('who');
+SELECT event_store.drop_store('handled_own', 'handled_own');
+SET client_min_messages = warning;
+DROP OWNED BY handler_owner CASCADE;
+RESET client_min_messages;
+DROP ROLE handler_owner;
+SET search_path = handled, public;
+
 -- of all tenants, with a checkpoint each, also of one that comes later: systems 3.3.13
 SELECT event_store.create_tenant('tenant_h1');
 CREATE FUNCTION note(event event_store.recorded_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN

@@ -47,16 +47,18 @@ own_row(Relation registry, const char *name)
 	return row;
 }
 
-/* Refuse a caller that is not the role that registered the handler. */
-void
+/* Refuse a caller that may not act for the role that registered the handler; returns that role. */
+Oid
 es_handler_require_owner(const char *name, int *concurrency)
 {
 	Relation	registry = es_extension_open("handler_registry", AccessShareLock);
 	HeapTuple	row = own_row(registry, name);
 	bool		isnull;
+	Oid			owner = DatumGetObjectId(heap_getattr(row, HANDLER_OWNER + 1, RelationGetDescr(registry), &isnull));
 
 	*concurrency = DatumGetInt32(heap_getattr(row, HANDLER_CONCURRENCY + 1, RelationGetDescr(registry), &isnull));
 	table_close(registry, AccessShareLock);
+	return owner;
 }
 
 /*
@@ -92,7 +94,7 @@ take_states(EsHandlerUse *use, const char *name)
 	int			concurrency;
 
 	es_require_writable();
-	es_handler_require_owner(name, &concurrency);
+	(void) es_handler_require_owner(name, &concurrency);
 	es_handler_use(use, name, false);
 	for (int partition = 0; partition < concurrency; partition++)
 	{

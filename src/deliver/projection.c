@@ -239,7 +239,7 @@ use_projection(EsHandlerUse *use, const char *name, bool write)
 	EsTenant	tenant;
 
 	es_require_writable();
-	es_handler_require_owner(name, &concurrency);
+	(void) es_handler_require_owner(name, &concurrency);
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(es_problem(ERRCODE_ACTIVE_SQL_TRANSACTION, NULL,
