@@ -195,7 +195,9 @@ sub ask
 	my ($sql) = @_;
 	my ($out, $err);
 
-	return $node->psql('postgres', $sql, stdout => \$out, stderr => \$err) == 0 ? $out : undef;
+	# psql that finds no server is gone before it was told what to ask: a broken pipe, which dies
+	my $result = eval { $node->psql('postgres', $sql, stdout => \$out, stderr => \$err) } // return;
+	return $result == 0 ? $out : undef;
 }
 
 my %ended;
