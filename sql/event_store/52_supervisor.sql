@@ -100,7 +100,7 @@ FROM (
 			CASE WHEN pg_catalog.row_number() OVER w OPERATOR(pg_catalog.=) pg_catalog.count(*) OVER (PARTITION BY c.supervisor)
 				THEN '`--' ELSE '|--' END,
 			coalesce(c.name, c.fn), c.restart, c.state,
-			CASE WHEN c.restarts OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format(', restarted %s times', c.restarts) ELSE '' END,
+			CASE WHEN c.restarts OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format(', restarts: %s', c.restarts) ELSE '' END,
 			CASE WHEN c.last_sqlstate IS NOT NULL THEN pg_catalog.format(', last error %s', c.last_sqlstate) ELSE '' END)
 	FROM event_store.supervisor_children c
 	WINDOW w AS (PARTITION BY c.supervisor ORDER BY coalesce(c.name, c.fn), c.id)

@@ -239,7 +239,7 @@ es_handler_register(const char *name, Datum *values, bool *nulls, bool replace, 
 void
 es_handler_forget_store(int64 store_number)
 {
-	Relation	registry = table_open(es_extension_relation("handler_registry"), RowExclusiveLock);
+	Relation	registry = es_extension_open("handler_registry", RowExclusiveLock);
 	SysScanDesc scan = systable_beginscan(registry, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 	List	   *names = NIL;

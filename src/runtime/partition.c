@@ -36,16 +36,6 @@ enum PartitionColumn
 	PARTITION_NCOLUMNS
 };
 
-static Relation
-open_table(LOCKMODE lockmode)
-{
-	Oid			relid = es_extension_relation(TABLE);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store." TABLE " is missing");
-	return table_open(relid, lockmode);
-}
-
 static void
 no_such_set(const char *name)
 {
@@ -85,7 +75,7 @@ count_argument(FunctionCallInfo fcinfo)
 static int32
 partitions_of(const char *name)
 {
-	Relation	rel = open_table(AccessShareLock);
+	Relation	rel = es_extension_open(TABLE, AccessShareLock);
 	HeapTuple	tuple = es_prepared_find_row(rel, name);
 	bool		isnull;
 	int32		count;
@@ -131,7 +121,7 @@ event_store_partition_create(PG_FUNCTION_ARGS)
 
 	es_require_writable();
 	es_registry_check_rights("partitions", name);
-	rel = open_table(ShareRowExclusiveLock);
+	rel = es_extension_open(TABLE, ShareRowExclusiveLock);
 	if (HeapTupleIsValid(es_prepared_find_row(rel, name)))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("partitions", name)),
@@ -153,7 +143,7 @@ row_to_change(Relation *rel, const char *name)
 	HeapTuple	tuple;
 
 	es_require_writable();
-	*rel = open_table(ShareRowExclusiveLock);
+	*rel = es_extension_open(TABLE, ShareRowExclusiveLock);
 	tuple = es_registry_row_to_change(*rel, "partitions", name, PARTITION_OWNER);
 	if (!HeapTupleIsValid(tuple))
 		no_such_set(name);

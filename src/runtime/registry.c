@@ -63,16 +63,6 @@ forget_known(Datum argument, Oid relid)
 	}
 }
 
-static Relation
-open_definitions(LOCKMODE lockmode)
-{
-	Oid			relid = es_extension_relation(DEFINITIONS);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store." DEFINITIONS " is missing");
-	return table_open(relid, lockmode);
-}
-
 static void
 check_name(const char *name)
 {
@@ -121,7 +111,7 @@ es_registry_argument(FunctionCallInfo fcinfo, int argument)
 	if (entry != NULL)
 		return *entry;
 
-	rel = open_definitions(AccessShareLock);
+	rel = es_extension_open(DEFINITIONS, AccessShareLock);
 	tuple = es_prepared_find_row(rel, name);
 	if (!HeapTupleIsValid(tuple))
 		no_such_registry(name);
@@ -278,7 +268,7 @@ event_store_registry_create(PG_FUNCTION_ARGS)
 	if (!pg_strong_random(&number, sizeof(number)))
 		elog(ERROR, "could not generate a random number");
 
-	rel = open_definitions(ShareRowExclusiveLock);
+	rel = es_extension_open(DEFINITIONS, ShareRowExclusiveLock);
 	if (HeapTupleIsValid(es_prepared_find_row(rel, name)))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("registry", name)),
@@ -304,7 +294,7 @@ row_to_change(Relation *rel, const char *name)
 	HeapTuple	tuple;
 
 	es_require_writable();
-	*rel = open_definitions(ShareRowExclusiveLock);
+	*rel = es_extension_open(DEFINITIONS, ShareRowExclusiveLock);
 	tuple = es_registry_row_to_change(*rel, "registry", name, REGISTRY_OWNER);
 	if (!HeapTupleIsValid(tuple))
 		no_such_registry(name);
@@ -332,7 +322,7 @@ event_store_registry_meta(PG_FUNCTION_ARGS)
 {
 	EsRegistry	registry = es_registry_argument(fcinfo, 0);
 	char	   *key = es_registry_key(fcinfo, 1);
-	Relation	rel = open_definitions(AccessShareLock);
+	Relation	rel = es_extension_open(DEFINITIONS, AccessShareLock);
 	HeapTuple	tuple = es_prepared_find_row(rel, registry.name);
 	JsonbValue *value = NULL;
 	bool		isnull;

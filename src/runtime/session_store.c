@@ -44,16 +44,6 @@ enum SessionColumn
 	SESSION_NCOLUMNS
 };
 
-static Relation
-open_table(LOCKMODE lockmode)
-{
-	Oid			relid = es_extension_relation(TABLE);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store." TABLE " is missing");
-	return table_open(relid, lockmode);
-}
-
 /* Wait for other transactions that change the session, and keep them away from it until this one ends. */
 void
 es_durable_session_lock(Oid nspid, const char *id)
@@ -125,7 +115,7 @@ set_values(const EsSession *session, Datum *values)
 bool
 es_durable_session_add(const EsSession *session)
 {
-	Relation	rel = open_table(RowExclusiveLock);
+	Relation	rel = es_extension_open(TABLE, RowExclusiveLock);
 	HeapTuple	old = find_row(rel, session->nspid, session->id);
 	Datum		values[SESSION_NCOLUMNS];
 	bool		nulls[SESSION_NCOLUMNS] = {0};
@@ -153,7 +143,7 @@ es_durable_session_add(const EsSession *session)
 EsSession *
 es_durable_session_find(Oid nspid, const char *id)
 {
-	Relation	rel = open_table(AccessShareLock);
+	Relation	rel = es_extension_open(TABLE, AccessShareLock);
 	HeapTuple	tuple = find_row(rel, nspid, id);
 	EsSession  *session = HeapTupleIsValid(tuple) ? read_row(rel, tuple) : NULL;
 
@@ -165,7 +155,7 @@ es_durable_session_find(Oid nspid, const char *id)
 void
 es_durable_session_update(const EsSession *session)
 {
-	Relation	rel = open_table(RowExclusiveLock);
+	Relation	rel = es_extension_open(TABLE, RowExclusiveLock);
 	HeapTuple	tuple = find_row(rel, session->nspid, session->id);
 	Datum		values[SESSION_NCOLUMNS];
 	bool		nulls[SESSION_NCOLUMNS] = {0};
@@ -184,7 +174,7 @@ es_durable_session_update(const EsSession *session)
 bool
 es_durable_session_remove(const EsSession *session)
 {
-	Relation	rel = open_table(RowExclusiveLock);
+	Relation	rel = es_extension_open(TABLE, RowExclusiveLock);
 	HeapTuple	tuple = find_row(rel, session->nspid, session->id);
 
 	if (HeapTupleIsValid(tuple))
@@ -198,7 +188,7 @@ es_durable_session_remove(const EsSession *session)
 EsSession **
 es_durable_sessions_find(bool expired, int most, int *count)
 {
-	Relation	rel = open_table(AccessShareLock);
+	Relation	rel = es_extension_open(TABLE, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	TimestampTz now = GetCurrentTimestamp();
 	int			room = 16;

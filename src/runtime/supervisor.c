@@ -67,16 +67,6 @@ static const char *const restarts[] = {
 
 /* --- definitions --- */
 
-static Relation
-open_table(LOCKMODE lockmode)
-{
-	Oid			relid = es_extension_relation(TABLE);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table event_store." TABLE " is missing");
-	return table_open(relid, lockmode);
-}
-
 static char *
 name_argument(FunctionCallInfo fcinfo)
 {
@@ -107,7 +97,7 @@ row_to_use(Relation *rel, const char *name, LOCKMODE lockmode)
 {
 	HeapTuple	tuple;
 
-	*rel = open_table(lockmode);
+	*rel = es_extension_open(TABLE, lockmode);
 	tuple = es_registry_row_to_change(*rel, "supervisor", name, SUPERVISOR_OWNER);
 	if (!HeapTupleIsValid(tuple))
 		no_such_supervisor(name);
@@ -147,7 +137,7 @@ es_supervisor_failed(void *argument)
 
 	if (!OidIsValid(es_extension_oid()))
 		return;
-	rel = open_table(ShareRowExclusiveLock);
+	rel = es_extension_open(TABLE, ShareRowExclusiveLock);
 	tuple = es_prepared_find_row(rel, NameStr(failed->name));
 	if (HeapTupleIsValid(tuple))
 		set_state(rel, tuple, "failed", es_document_jsonb(es_problem_from_failure(&failure, NULL)));
@@ -325,7 +315,7 @@ event_store_supervisor_create(PG_FUNCTION_ARGS)
 	es_registry_check_rights("supervisor", name);
 	es_check_can_set_role(GetUserId(), run_as);
 
-	rel = open_table(ShareRowExclusiveLock);
+	rel = es_extension_open(TABLE, ShareRowExclusiveLock);
 	if (HeapTupleIsValid(es_prepared_find_row(rel, name)))
 		ereport(ERROR,
 				(es_problem(ERRCODE_DUPLICATE_OBJECT, ES_MEMBERS(ES_TEXT("supervisor", name)),

@@ -84,12 +84,6 @@ es_task_kind(const char *name)
 	return NULL;
 }
 
-static Relation
-open_table(const char *name, LOCKMODE lockmode)
-{
-	return es_extension_open(name, lockmode);
-}
-
 /* The row with a number, palloc'd, NULL if there is none. */
 static HeapTuple
 find_row(Relation rel, int64 number)
@@ -154,7 +148,7 @@ check_limit(Relation rel)
 int64
 es_task_add(const EsTaskKind *kind, const char *name, EsStore *store, Oid owner)
 {
-	Relation	rel = open_table("task", RowExclusiveLock);
+	Relation	rel = es_extension_open("task", RowExclusiveLock);
 	Datum		values[TASK_NCOLUMNS];
 	bool		nulls[TASK_NCOLUMNS] = {0};
 	uint64		number;
@@ -210,7 +204,7 @@ es_task_find(const EsTaskKind *kind, const char *name, EsStore *store)
 int64
 es_task_find_of(const EsTaskKind *kind, const char *name, int64 store_number)
 {
-	Relation	rel = open_table("task", AccessShareLock);
+	Relation	rel = es_extension_open("task", AccessShareLock);
 	SysScanDesc scan = scan_name(rel, kind, name, store_number, 3);
 	HeapTuple	tuple = systable_getnext(scan);
 	int64		number = 0;
@@ -230,7 +224,7 @@ es_task_find_of(const EsTaskKind *kind, const char *name, int64 store_number)
 int64
 es_task_find_orphan(const EsTaskKind *kind, const char *name)
 {
-	Relation	rel = open_table("task", AccessShareLock);
+	Relation	rel = es_extension_open("task", AccessShareLock);
 	SysScanDesc scan = scan_name(rel, kind, name, 0, 2);
 	HeapTuple	tuple;
 	int64		number = 0;
@@ -251,7 +245,7 @@ es_task_find_orphan(const EsTaskKind *kind, const char *name)
 static bool
 delete_row(const char *table, int64 number)
 {
-	Relation	rel = open_table(table, RowExclusiveLock);
+	Relation	rel = es_extension_open(table, RowExclusiveLock);
 	HeapTuple	tuple = find_row(rel, number);
 
 	if (tuple != NULL)
@@ -284,7 +278,7 @@ es_task_remove(int64 number)
 static void
 store_gone(int64 store_number)
 {
-	Relation	rel = open_table("task", AccessShareLock);
+	Relation	rel = es_extension_open("task", AccessShareLock);
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
@@ -337,7 +331,7 @@ es_task_resume(int64 number)
 bool
 es_registration_read(int64 number, EsRegistration *registration)
 {
-	Relation	rel = open_table("task", AccessShareLock);
+	Relation	rel = es_extension_open("task", AccessShareLock);
 	HeapTuple	tuple = find_row(rel, number);
 
 	if (tuple != NULL)
@@ -350,7 +344,7 @@ es_registration_read(int64 number, EsRegistration *registration)
 void
 es_registration_each(void (*callback) (const EsRegistration *registration))
 {
-	Relation	rel = open_table("task", AccessShareLock);
+	Relation	rel = es_extension_open("task", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "event_store registration", ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(row);
@@ -375,7 +369,7 @@ es_registration_each(void (*callback) (const EsRegistration *registration))
 void
 es_failure_each(void (*callback) (int64 number, int failures, TimestampTz next_try))
 {
-	Relation	rel = open_table("task_failure", AccessShareLock);
+	Relation	rel = es_extension_open("task_failure", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 
@@ -399,8 +393,8 @@ es_failure_each(void (*callback) (int64 number, int failures, TimestampTz next_t
 void
 es_failure_write(int64 number, int failures, TimestampTz now, TimestampTz next_try, Datum problem)
 {
-	Relation	tasks = open_table("task", AccessShareLock);
-	Relation	rel = open_table("task_failure", RowExclusiveLock);
+	Relation	tasks = es_extension_open("task", AccessShareLock);
+	Relation	rel = es_extension_open("task_failure", RowExclusiveLock);
 	Datum		values[FAILURE_NCOLUMNS];
 	bool		nulls[FAILURE_NCOLUMNS] = {0};
 	HeapTuple	old = find_row(rel, number);

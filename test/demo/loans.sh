@@ -10,7 +10,7 @@ sql -f - <"$here/loans.sql"
 IFS='|' read -r events streams <<<"$(sql -c "SELECT count(*), count(DISTINCT stream) FROM replay.loan_event")"
 cat <<END
 
-12. A larger log
+13. A larger log
    $(number "$events") events of $(number "$streams") loan applications at a Dutch bank (BPI Challenge 2012), in a store of their own. A history
    that lies in a table comes in with one call, with its times and its order:
 

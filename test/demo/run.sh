@@ -323,9 +323,11 @@ wrong=$(sql -c "SET search_path = $store" -c "
 	SELECT count(*) FROM event_store.aggregates('case', (SELECT array_agg(stream_name) FROM truth)) a JOIN truth ON stream_name = id
 	WHERE state <> jsonb_build_object('steps', steps, 'last step', last) OR version <> steps")
 [[ $wrong == 0 ]] || fail "$wrong states are not what the events say"
+took=$(seconds_since "$start")
+cases=$(sql -c "SET search_path = $store" -c "SELECT count(*) FROM event_streams")
 cat <<END
 
-   All $(number "$(sql -c "SELECT count(*) FROM $store.event_streams")") cases folded in $(seconds_since "$start") seconds; their states are what a query over all events says.
+   All $(number "$cases") cases folded in $took seconds; their states are what a query over all events says.
 END
 cat <<END
 
@@ -409,7 +411,7 @@ sql -c "SELECT event_store.prometheus()" >"$work/metrics"
 grep -E '^event_store_(events_appended_total|append_calls_total)\{.*"'$store'"' "$work/metrics" | head -n 2 | sed 's/^/       /'
 cat <<END
 
-11. Work that must live
+12. Work that must live
    A supervisor keeps functions alive: each is called again and again in a process of its own, and says when it wants to be called
    next. One that is killed comes back.
 
