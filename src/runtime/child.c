@@ -255,24 +255,6 @@ tell_restart(void *argument)
 	es_identity_give_back(&own);
 }
 
-static void
-set(const char *name, const char *value)
-{
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
-/* May there be such a process in this database? */
-static bool
-may_stay(void)
-{
-	bool		free;
-
-	StartTransactionCommand();
-	free = es_database_is_free(MyDatabaseId);
-	CommitTransactionCommand();
-	return free;
-}
-
 void
 es_child_main(Datum argument)
 {
@@ -288,12 +270,8 @@ es_child_main(Datum argument)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(start.dbid, InvalidOid, 0);
 
-	/* whatever the database sets for its sessions */
-	set("default_transaction_isolation", "read committed");
-	set("default_transaction_read_only", "off");
-	set("statement_timeout", "0");
-	set("idle_in_transaction_session_timeout", "0");
-	if (may_stay())
+	es_identity_begin_session();
+	if (es_worker_may_stay())
 	{
 		if (me.restarted)
 			(void) es_transact(tell_restart, NULL);

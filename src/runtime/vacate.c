@@ -14,6 +14,7 @@
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -55,6 +56,18 @@ es_database_is_free(Oid dbid)
 		return false;
 	LockRelease(&tag, ShareLock, false);
 	return true;
+}
+
+/* May the worker that calls stay in its database?  In a transaction of its own. */
+bool
+es_worker_may_stay(void)
+{
+	bool		free;
+
+	StartTransactionCommand();
+	free = es_database_is_free(MyDatabaseId);
+	CommitTransactionCommand();
+	return free;
 }
 
 /*

@@ -6,6 +6,7 @@
 #define ES_VACATE_H
 
 extern bool es_database_is_free(Oid dbid);
+extern bool es_worker_may_stay(void);
 
 extern void EsVacateInit(void);
 

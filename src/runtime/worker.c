@@ -88,18 +88,6 @@ rest(long timeout)
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
 }
 
-/* May there be a worker in this database? */
-static bool
-may_stay(void)
-{
-	bool		free;
-
-	StartTransactionCommand();
-	free = es_database_is_free(MyDatabaseId);
-	CommitTransactionCommand();
-	return free;
-}
-
 void
 es_task_worker_main(Datum argument)
 {
@@ -116,7 +104,7 @@ es_task_worker_main(Datum argument)
 	BackgroundWorkerInitializeConnectionByOid(start.dbid, InvalidOid, 0);
 
 	es_identity_begin_session();
-	if (!may_stay())
+	if (!es_worker_may_stay())
 		proc_exit(0);
 
 	in_worker = true;
