@@ -171,6 +171,7 @@ typedef struct EsStep
 	EsStepNext	next;
 	TimestampTz at;				/* ES_STEP_LATER; ES_STEP_DONE, 0: none */
 	int64		position;		/* everything up to here is done */
+	int64		enough;			/* ES_STEP_LATER: a batch may be full when the log gets here, 0: not before at */
 	int64		handled;		/* events that were got over */
 	bool		busy;			/* somebody else is at work; nothing was done */
 	bool		gone;			/* the rebuild was given up */

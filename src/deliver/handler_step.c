@@ -299,9 +299,12 @@ handle_events(Step *step)
 	return last == NULL ? limit : get_over(step, limit, last);
 }
 
-/* Has a batch that is not full to wait for more?  Then *at is set. */
+/*
+ * Has a batch that is not full to wait for more?  Then *at is set, and *enough
+ * to the first position that could fill it, if nothing in between is passed over.
+ */
 static bool
-batch_waits(Step *step, TimestampTz *at)
+batch_waits(Step *step, TimestampTz *at, int64 *enough)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz since;
@@ -311,6 +314,7 @@ batch_waits(Step *step, TimestampTz *at)
 		return false;
 	since = step->events[0].created_at;
 	*at = TimestampTzPlusMilliseconds(since, step->use.handler->batch_timeout);
+	*enough = step->passed + step->wanted - step->count;
 
 	/* a time that a caller gave, and that is yet to come, would hold it back for ever */
 	return since <= now && *at > now;
@@ -372,7 +376,7 @@ work(Step *step, int64 max_events, bool wait, EsStep *result)
 	if (result->at > GetCurrentTimestamp())
 		return;
 	read_events(step, max_events);
-	if (step->count > 0 && batch_waits(step, &result->at))
+	if (step->count > 0 && batch_waits(step, &result->at, &result->enough))
 		return;
 	if (!wait && is_idle(step, &result->at))
 	{

@@ -154,7 +154,7 @@ step_handler(EsTask *task)
 		case ES_STEP_MORE:
 			return es_task_again();
 		case ES_STEP_LATER:
-			return es_task_at(step.at);
+			return step.enough > 0 ? es_task_when_moved_or_at(step.enough, step.at) : es_task_at(step.at);
 		case ES_STEP_RESTS:
 			/* a rebuild that was given up rests for ever */
 			return partition < 0 && step.gone ? es_task_ended() : es_task_at(DT_NOEND);

@@ -173,6 +173,22 @@ wait_for($node, q{SELECT bool_and(lag = 0) FROM event_store.handlers WHERE name 
 is(sql(q{SELECT count(*) FROM total FULL JOIN (SELECT s.stream_name AS stream, count(*) AS n FROM event_log JOIN event_streams s USING (stream_id) GROUP BY 1) l
 	USING (stream, n) WHERE total.stream IS NULL OR l.stream IS NULL}), '0', 'the new tables are what the log says');
 
+# systems 2.3.19: a batch in the background is called as soon as it is full, long before its time
+sql(q{
+	CREATE TABLE batch_effect (events int);
+	CREATE FUNCTION in_batches(events event_store.recorded_event[]) RETURNS void LANGUAGE sql
+	BEGIN ATOMIC INSERT INTO batch_effect VALUES (cardinality(events)); END;
+	SELECT event_store.register_handler('full', 'in_batches', kind => 'batch', category => 'full', start_from => 'current',
+		batch_size => 5, batch_timeout => '1 hour');
+});
+append_many('full', 3);
+wait_for($node, q{SELECT next_run > now() + interval '30 min' FROM event_store.tasks WHERE kind = 'handler' AND name ~ '^full'}, 'three events wait');
+is(sql('SELECT count(*) FROM batch_effect'), '0', 'a batch that is not full waits');
+append_many('other', 3);
+append_many('full', 2);
+wait_for($node, q{SELECT string_agg(events::text, ',') = '5' FROM batch_effect}, 'the batch that is full is handled');
+sql(q{SELECT event_store.handler_delete('full')});
+
 # a dump takes along how far handlers have come, and where it is restored they go on
 my $dump = $node->basedir . '/handlers.sql';
 $node->command_ok([ 'pg_dump', '-f', $dump, 'postgres' ], 'a database with handlers can be dumped');
