@@ -2,6 +2,7 @@
 \set VERBOSITY terse
 SELECT event_store.registry_create('room');
 SELECT event_store.registry_create('topic', keys => 'duplicate');
+SELECT event_store.registry_dispatch('topic', 'k', '{}', '999999'::regprocedure);
 SELECT name, keys, names FROM event_store.registries ORDER BY name;
 
 -- taking, finding, giving up

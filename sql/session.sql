@@ -11,6 +11,7 @@ SELECT id, data, durable, on_expire, bytes > 0 AS bytes, ends_at - started_at AS
 SELECT length(event_store.session_start()) AS made_up;
 SELECT count(*) FROM event_store.sessions;
 SELECT event_store.session_stop('alice'), event_store.session_stop('alice'), event_store.session_get('alice');
+SELECT event_store.session_start('brief', on_expire => '999999'::regprocedure);
 SELECT event_store.session_start('brief', ttl => '5 ms');
 SELECT pg_sleep(0.01);
 SELECT event_store.session_get('brief');

@@ -25,6 +25,8 @@ BEGIN
 END $$;
 SELECT event_store.supervisor_create('clocks', max_children => 2, max_restarts => 3, max_seconds => 3600);
 SELECT name, state, children, max_children, max_restarts, max_seconds FROM event_store.supervisors;
+SELECT event_store.supervisor_create('nobodys', run_as => '999999'::regrole);
+SELECT event_store.supervisor_start_child('clocks', '999999'::regprocedure, '{}');
 
 -- systems 4.3.1: called again and again, until it returns null; a temporary and a transient one are not started again then
 SELECT event_store.supervisor_start_child('clocks', 'tick(jsonb)', '{"child": "a", "times": 3}', restart => 'temporary', name => 'a') IS NOT NULL AS started;

@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "datatype/timestamp.h"
+#include "utils/syscache.h"
 
 #include "base/arguments.h"
 #include "base/errors.h"
@@ -30,6 +31,16 @@ es_require_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 				(es_problem(ERRCODE_NULL_VALUE_NOT_ALLOWED, ES_MEMBERS(ES_TEXT("argument", name)),
 							"%s must not be null", name),
 				 errhint("Pass a value for %s.", name)));
+}
+
+/* Refuse a regprocedure that was given as a number, of which there is no function. */
+void
+es_require_function(Oid function)
+{
+	if (!SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(function)))
+		ereport(ERROR,
+				(es_problem(ERRCODE_UNDEFINED_FUNCTION, NULL, "function with OID %u does not exist", function),
+				 errhint("Pass it as 'schema.name(argument types)'.")));
 }
 
 /* An interval in milliseconds, with months of 30 days. */

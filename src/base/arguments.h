@@ -10,6 +10,7 @@
 
 extern void es_require_writable(void);
 extern void es_require_argument(FunctionCallInfo fcinfo, int argument, const char *name);
+extern void es_require_function(Oid function);
 extern int64 es_interval_ms(const Interval *interval);
 
 #endif							/* ES_ARGUMENTS_H */

@@ -485,10 +485,7 @@ check_function(Oid fn)
 	Oid		   *types;
 	int			count;
 
-	if (!SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(fn)))
-		ereport(ERROR,
-				(es_problem(ERRCODE_UNDEFINED_FUNCTION, NULL, "the function does not exist"),
-				 errhint("Pass it as 'schema.name(text, jsonb, jsonb, jsonb)'.")));
+	es_require_function(fn);
 	(void) get_func_signature(fn, &types, &count);
 	if (count != lengthof(wanted) || memcmp(types, wanted, sizeof(wanted)) != 0 || get_func_retset(fn))
 		ereport(ERROR,

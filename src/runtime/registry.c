@@ -192,6 +192,7 @@ es_registry_function(FunctionCallInfo fcinfo, int argument, int nargs, const Oid
 
 	es_require_argument(fcinfo, argument, "fn");
 	oid = PG_GETARG_OID(argument);
+	es_require_function(oid);
 	if (get_func_rettype(oid) != JSONBOID || get_func_retset(oid))
 		n = -1;
 	else

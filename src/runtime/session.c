@@ -335,6 +335,7 @@ function_argument(FunctionCallInfo fcinfo, int argument)
 	if (PG_ARGISNULL(argument))
 		return "";
 	oid = PG_GETARG_OID(argument);
+	es_require_function(oid);
 	signature = format_procedure_qualified(oid);
 	(void) get_func_signature(oid, &argtypes, &n);
 	if (n != 2 || argtypes[0] != TEXTOID || argtypes[1] != JSONBOID || strlen(signature) > MAX_SIGNATURE)

@@ -313,6 +313,7 @@ event_store_supervisor_create(PG_FUNCTION_ARGS)
 	values[SUPERVISOR_STATE] = CStringGetTextDatum("running");
 	values[SUPERVISOR_CHANGED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 	es_registry_check_rights("supervisor", name);
+	(void) GetUserNameFromId(run_as, false);	/* a superuser may be anybody, but not nobody */
 	es_check_can_set_role(GetUserId(), run_as);
 
 	rel = es_extension_open(TABLE, ShareRowExclusiveLock);
@@ -390,6 +391,7 @@ child_function(FunctionCallInfo fcinfo, int argument, Oid run_as)
 
 	es_require_argument(fcinfo, argument, "fn");
 	oid = PG_GETARG_OID(argument);
+	es_require_function(oid);
 	signature = format_procedure_qualified(oid);
 	(void) get_func_signature(oid, &argtypes, &n);
 	if (n != 1 || argtypes[0] != JSONBOID || get_func_rettype(oid) != INTERVALOID || get_func_retset(oid) || strlen(signature) >= MAXPGPATH)
