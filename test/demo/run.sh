@@ -442,7 +442,7 @@ cat <<END
    all its children. It says so and waits for somebody to mend that.
 
 END
-say "$flaky"
+say "CREATE SEQUENCE calls" "$flaky"
 value "$store" "SELECT event_store.supervisor_start_child('keepers', 'flaky(jsonb)', name => 'flaky') IS NOT NULL"
 await_sql "SELECT state = 'failed' AND children = 0 FROM event_store.supervisors"
 show "$store" "$tree" "SELECT problem ->> 'detail' AS problem FROM event_store.supervisors"
